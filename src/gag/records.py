@@ -1,0 +1,291 @@
+"""Records that pass between the rooms, and their JSON Lines files (design: contracts).
+
+A reader names the file and the line of what it refuses; a writer is atomic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gag.errors import InputError, RunError
+
+GENERAL = "general"
+"""The name of the route that answers with the base alone."""
+
+MAX_NESTING = 64
+"""Levels of lists and objects that a record may have."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its accepted answers (may be empty), and the domain it belongs to where known."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...] = ()
+    domain: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One source document as plain text."""
+
+    id: str
+    text: str
+    title: str | None = None
+    source: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document, as retrieval and synthesis use it."""
+
+    id: str
+    document_id: str
+    text: str
+    heading: str | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """The chosen route and the score of every route (a cosine similarity, paper eq. for r(x))."""
+
+    name: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says to one question and what it cost.
+
+    `knowledge_tokens` counts what was added to the base's prompt for the domain's sake: slots for gag, text tokens
+    for a method that adds text. `timings` are seconds by part; for a question answered in a batch, its share.
+    """
+
+    question_id: str
+    text: str
+    method: str
+    route: Route | None = None
+    prompt_tokens: int = 0
+    knowledge_tokens: int = 0
+    completion_tokens: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+    background: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """This answer as a JSON-ready dictionary."""
+        return asdict(self)
+
+
+def read_questions(path: str | Path, *, require_answers: bool = False) -> list[Question]:
+    """Questions of a JSONL file, in order; raises InputError with file and line for anything it refuses."""
+    path = Path(path)
+    questions: list[Question] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        where = f"{path} line {number}"
+        question = Question(
+            id=_text(row, "id", where),
+            question=_text(row, "question", where),
+            answers=_answers(row, where),
+            domain=_optional_text(row, "domain", where),
+            meta=_meta(row, where, known=("id", "question", "answers", "domain", "meta")),
+        )
+        if question.id in seen:
+            raise InputError(
+                f"{where}: the id {question.id!r} is already used in line {seen[question.id]}.",
+                "Give every question an id of its own.",
+            )
+        if require_answers and not any(a.strip() for a in question.answers):
+            raise InputError(
+                f"{where}: the question {question.id!r} has no answer.",
+                'Training and evaluation need at least one: "answers": ["…"].',
+            )
+        seen[question.id] = number
+        questions.append(question)
+    if not questions:
+        raise InputError(f"{path} has no questions.", 'Write one JSON object a line: {"id", "question", "answers"}.')
+    return questions
+
+
+def read_documents(path: str | Path) -> list[Document]:
+    """Documents of a JSONL file, in order; raises InputError with file and line."""
+    path = Path(path)
+    documents: list[Document] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        where = f"{path} line {number}"
+        document = Document(
+            id=_text(row, "id", where),
+            text=_text(row, "text", where),
+            title=_optional_text(row, "title", where),
+            source=_optional_text(row, "source", where),
+            meta=_meta(row, where, known=("id", "text", "title", "source", "meta")),
+        )
+        if document.id in seen:
+            raise InputError(
+                f"{where}: the id {document.id!r} is already used in line {seen[document.id]}.",
+                "Give every document an id of its own.",
+            )
+        seen[document.id] = number
+        documents.append(document)
+    if not documents:
+        raise InputError(f"{path} has no documents.", 'Write one JSON object a line: {"id", "text"}.')
+    return documents
+
+
+def write_jsonl(path: str | Path, records: Iterable[Any]) -> None:
+    """Write dataclass records or dictionaries, one a line, to a temporary sibling that is then renamed.
+
+    Raises RunError where the file cannot be written (no disk space, no permission); what was there before stays.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as out:
+            for record in records:
+                row = record if isinstance(record, dict) else _without_empty(asdict(record))
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Make room or give permission there, then run the same command again.",
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def content_hash(*parts: Any) -> str:
+    """sha256 (hex) over the canonical JSON of `parts`: the key of a step by its inputs."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def questions_hash(questions: Sequence[Question]) -> str:
+    """sha256 over ids, wording and answers of `questions`, in order."""
+    return content_hash([[q.id, q.question, list(q.answers)] for q in questions])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (tuple, set, frozenset)):
+        return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"cannot hash a {type(value).__name__}")
+
+
+def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None and value != {}}
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.", "Check the path; it is relative to the current folder.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not a file.", "Name a .jsonl file in it.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8, one JSON object a line."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the file.") from None
+    if not text.strip():
+        raise InputError(f"{path} is empty.", "Write one JSON object a line.")
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path} line {number}: not JSON ({_json_problem(error)}).", "Mend that line, or remove it."
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{path} line {number}: a JSON {type(row).__name__}, not an object.",
+                'Write each record as {"id": …, …} on one line.',
+            )
+        _refuse_what_cannot_be_kept(row, line, f"{path} line {number}")
+        yield number, row
+
+
+def _json_problem(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
+
+
+def _refuse_what_cannot_be_kept(row: dict[str, Any], line: str, where: str) -> None:
+    """Lone surrogates (an escape that is half a character) cannot be written as UTF-8, nor deep nesting copied."""
+    level: list[Any] = [row]
+    for _ in range(MAX_NESTING):
+        level = [
+            item
+            for value in level
+            if isinstance(value, (dict, list))
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            break
+    else:
+        raise InputError(f"{where}: nested too deeply (over {MAX_NESTING} levels).", "Flatten that record.")
+    if "\\ud" in line.lower():
+        try:
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{where}: the escape \\u{ord(error.object[error.start]):04x} is half a character.",
+                "Write the character itself, or both halves of its escape.",
+            ) from None
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    if key not in row:
+        have = ", ".join(sorted(row)) or "nothing"
+        raise InputError(f"{where}: the field {key!r} is missing (found: {have}).", f"Add {key!r} to that line.")
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{where}: {key!r} must be a non-empty text, not {value!r:.60}.", "Mend that field.")
+    return value
+
+
+def _optional_text(row: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key!r} must be a text, not {value!r:.60}.", "Mend that field or remove it.")
+    return value
+
+
+def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    value = row.get("answers", [])
+    if not isinstance(value, list) or not all(isinstance(a, str) for a in value):
+        raise InputError(
+            f"{where}: 'answers' must be a list of texts, not {value!r:.60}.", 'Write it as ["first", "second"].'
+        )
+    return tuple(value)
+
+
+def _meta(row: Mapping[str, Any], where: str, known: Sequence[str]) -> dict[str, Any]:
+    """The `meta` object, plus every field that is not of the record itself."""
+    meta = row.get("meta", {})
+    if not isinstance(meta, dict):
+        raise InputError(f"{where}: 'meta' must be an object, not {meta!r:.60}.", "Mend that field or remove it.")
+    return {**{key: value for key, value in row.items() if key not in known}, **meta}

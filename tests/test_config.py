@@ -1,0 +1,249 @@
+"""The workspace file: defaults, presets, overrides, and that nothing misspelt passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gag.config import Config, check_domain_name, load_config, merged, parse_config, preset_names
+from gag.errors import ConfigError
+
+PRESETS = ["demo", "multislot", "paper"]
+
+
+def refused(*overrides: str, tree: dict[str, Any] | None = None) -> str:
+    """The message with which `overrides`, or a whole tree, is refused."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree, origin="gag.yaml") if tree is not None else load_config(overrides=overrides)
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert load_config() == Config()
+
+
+def test_the_shipped_presets_are_known_and_valid() -> None:
+    assert set(PRESETS) <= set(preset_names())
+    for name in preset_names():
+        assert load_config(preset=name).preset == name
+
+
+def test_the_papers_numbers() -> None:
+    config = load_config(preset="paper")
+    assert config.models.base.source == "Qwen/Qwen3-8B"
+    assert config.models.expert.source == config.models.encoder.source == "Qwen/Qwen3-1.7B"
+    expert, alignment, readout = config.expert, config.alignment, config.readout
+    assert (expert.method, expert.learning_rate, expert.scheduler, expert.warmup) == ("full", 5e-6, "cosine", 0.1)
+    assert (expert.epochs, expert.batch_size * expert.accumulation, expert.max_length, expert.seed) == (
+        8,
+        128,
+        2048,
+        42,
+    )
+    assert (alignment.learning_rate, alignment.scheduler, alignment.warmup) == (6e-3, "linear", 0.03)
+    assert (alignment.weight_decay, alignment.epochs, alignment.batch_size, alignment.seed) == (0, 5, 32, 980406)
+    assert (readout.layers, readout.pooling, readout.slots, readout.max_new_tokens) == ((-4,), "last", 1, 1024)
+    assert (readout.temperature, readout.top_p, readout.top_k) == (0.7, 0.8, 20)
+    assert (config.projector.kind, config.projector.normalize_input, config.projector.output_scale) == (
+        "mlp",
+        "none",
+        1,
+    )
+    router = config.router
+    assert (router.prototypes, router.n_init, router.max_questions, router.max_length) == (32, 10, 10_000, 256)
+
+
+def test_the_later_variants_numbers() -> None:
+    config = load_config(preset="multislot")
+    readout, alignment = config.readout, config.alignment
+    assert (readout.slots, readout.layers, readout.pooling) == (4, (-1, -2, -4, -6), "segment_softmax")
+    assert (readout.normalize, readout.clamp, config.projector.kind) == ("layer_norm", 10, "gated_residual")
+    assert (alignment.semantic_weight, alignment.diversity_weight) == (0.01, 0.001)
+    assert (alignment.learning_rate, alignment.max_steps) == (1e-4, 800)
+    assert config.expert.pretrain_epochs > 0
+
+
+def test_file_over_preset_and_override_over_file(tmp_path: Path) -> None:
+    path = tmp_path / "gag.yaml"
+    path.write_text("\ufeffpreset: paper\r\nreadout:\r\n  top_k: 5\r\nalignment:\r\n  learning_rate: 1e-3\r\n", "utf-8")
+    config = load_config(path, overrides=["readout.top_p=0.5", "domains.lab.qa=qa.jsonl"])
+    assert (config.preset, config.readout.temperature, config.readout.top_k, config.readout.top_p) == (
+        "paper",
+        0.7,
+        5,
+        0.5,
+    )
+    assert config.alignment.learning_rate == 1e-3
+    assert config.domains["lab"].qa == "qa.jsonl"
+    assert load_config(path, preset="multislot").readout.slots == 4
+
+
+def test_a_preset_can_be_an_override() -> None:
+    assert load_config(overrides=["preset=paper"]) == load_config(preset="paper")
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("readout.layers=[-4,-1]", "readout.layers", (-4, -1)),
+        ("alignment.learning_rate=1e-4", "alignment.learning_rate", 1e-4),
+        ("readout.clamp=2", "readout.clamp", 2.0),
+        ("readout.clamp=null", "readout.clamp", None),
+        ("expert.lora_targets=[q_proj, v_proj]", "expert.lora_targets", ("q_proj", "v_proj")),
+        ("models.base.source=a/b=c", "models.base.source", "a/b=c"),
+        ('models.base.revision="12e4567"', "models.base.revision", "12e4567"),
+        ("models.base.revision=nan", "models.base.revision", "nan"),
+        ("expert.truncate_answers=true", "expert.truncate_answers", True),
+        ("prompts.expert_system=", "readout.slots", 1),
+    ],
+)
+def test_overrides_are_yaml(override: str, path: str, value: object) -> None:
+    if override == "prompts.expert_system=":
+        assert "prompts.expert_system" in refused(override)
+        return
+    config: Any = load_config(overrides=[override])
+    for name in path.split("."):
+        config = getattr(config, name)
+    assert config == value
+    assert type(config) is type(value)
+
+
+@pytest.mark.parametrize("override", ["slots", "=4", " =4", ""])
+def test_an_override_without_key_or_value_is_refused(override: str) -> None:
+    assert "is not key=value" in refused(override)
+
+
+@pytest.mark.parametrize("value", ["[1", "{a", "2024-13-45", "[" * 5000, "1" * 5000])
+def test_an_override_that_is_not_yaml_is_refused(value: str) -> None:
+    assert "the value is not YAML" in refused(f"readout.slots={value}")
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("readout.slot", "unknown key readout.slot (did you mean readout.slots?)"),
+        ("readuot.slots", "unknown key readuot (did you mean readout?)"),
+        ("models.base.dtpye", "unknown key models.base.dtpye (did you mean models.base.dtype?)"),
+        ("domains.lab.feild", "unknown key domains.lab.feild (did you mean domains.lab.field?)"),
+        ("xyzzy", "unknown key xyzzy"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_nearest_known_one(key: str, expected: str) -> None:
+    assert refused(f"{key}=1") == f"the configuration: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("readout.slots=0", "readout.slots: Input should be greater than or equal to 1"),
+        ("readout.slots=many", "readout.slots: Input should be a valid integer"),
+        ("readout.layers=[]", "readout.layers"),
+        ("readout=5", "readout: Input should be a valid dictionary"),
+        ("alignment.learning_rate=.inf", "alignment.learning_rate: Input should be a finite number"),
+        ("alignment.learning_rate=.nan", "alignment.learning_rate: Input should be a finite number"),
+        ("projector.kind=mpl", "projector.kind: Input should be 'mlp', 'gated_residual' or 'attention'"),
+        ("readout.slots=2", "pooling last gives one vector a question"),
+        ("projector.kind=attention", "projector.kind attention and readout.pooling none go together"),
+        ("prompts.expert_user=Why", "the template must hold {question} exactly once"),
+        ('prompts.base_domain="{question}{question}{knowledge}"', "the template must hold {question} exactly once"),
+        ('prompts.base_general="{question}{knowledge}"', "the template cannot hold {knowledge}"),
+        ('prompts.expert_system="{question}"', "the template cannot hold {question}"),
+        ("domains.general.field=x", "The name 'general' is taken"),
+        ("preset=papr", "There is no preset 'papr'. Did you mean 'paper'?"),
+        ("preset=[paper]", "There is no preset"),
+        ('models.base.source="\\ud800"', "the escape \\ud800 is half a character"),
+    ],
+)
+def test_wrong_values_are_refused_with_their_key(override: str, expected: str) -> None:
+    message = refused(override)
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_prefill_needs_a_pooling_that_it_can_do() -> None:
+    assert "pooling must be last or none" in refused("readout.mode=prefill", "readout.pooling=mean")
+    assert load_config(overrides=["readout.mode=prefill", "readout.slots=4"]).readout.slots == 4
+
+
+def test_every_problem_is_told_at_once() -> None:
+    message = refused(tree={"readuot": {}, "expert": {"epochs": 0}})
+    assert message.startswith("gag.yaml: ")
+    assert "expert.epochs" in message
+    assert "readuot" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("readout: [1, 2", "gag.yaml line 1: not YAML"),
+        ("a: 1\nb: {c\n", "gag.yaml line 3: not YAML"),
+        ("- preset", "gag.yaml: a list, not keys and values"),
+        ("seed: 2024-13-45", "gag.yaml: not YAML (month must be in 1..12)"),
+        ("a: \x07", "gag.yaml: not YAML"),
+        ("a: " + "[" * 5000, "gag.yaml: nested too deeply"),
+        ("on: 1", "gag.yaml: "),
+        ("1: 1", "gag.yaml: "),
+        ("a: !!python/object/apply:os.getcwd []", "gag.yaml line 1: not YAML"),
+    ],
+)
+def test_a_file_that_is_no_workspace_file_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "gag.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert expected in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_an_empty_file_is_the_defaults_and_a_missing_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gag.yaml"
+    path.write_text("# nothing yet\n")
+    assert load_config(path) == Config()
+    path.write_bytes(b"preset: \xff")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="does not exist") as caught:
+        load_config(tmp_path / "none.yaml")
+    assert "gag init" in caught.value.hint
+    loop = tmp_path / "loop.yaml"
+    loop.symlink_to(loop)
+    with pytest.raises(ConfigError, match="could not be read"):
+        load_config(loop)
+
+
+@pytest.mark.parametrize("name", ["", "-", "a/b", "..", "über", "a b", "general", "base", "a" * 65, "-a", "_a", "a.b"])
+def test_names_that_cannot_be_a_domains(name: str) -> None:
+    with pytest.raises(ConfigError):
+        check_domain_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "adjuvant", "lab-2", "my_lab", "7b", "a" * 64])
+def test_names_that_can_be_a_domains(name: str) -> None:
+    assert check_domain_name(name) == name
+
+
+TREES = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), TREES), st.dictionaries(st.sampled_from("abc"), TREES))
+def test_merging_keeps_every_leaf_from_above_and_changes_neither(below: dict[str, Any], above: dict[str, Any]) -> None:
+    before = repr((below, above))
+    out = merged(below, above)
+    assert merged(out, above) == out
+    assert set(out) == set(below) | set(above)
+    assert merged({}, above) == above
+    assert merged(below, {}) == below
+    assert repr((below, above)) == before
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Config().readout.slots = 4  # type: ignore[misc]
