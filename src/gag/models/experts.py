@@ -1,0 +1,95 @@
+"""The experts of a running system: one shared small model under many adapters, or whole models of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from gag.config import ModelConfig
+from gag.errors import ModelError
+from gag.models.expert import Expert
+from gag.models.loading import LoadedModel, load_causal_lm
+from gag.prompts import Prompts
+
+
+def with_adapter(loaded: LoadedModel, adapter: Path, name: str) -> Any:
+    """`loaded` under the PEFT adapter in the folder `adapter`, held in the model's own dtype; raises ModelError."""
+    try:
+        model = PeftModel.from_pretrained(
+            loaded.model, str(adapter), adapter_name=name, autocast_adapter_dtype=False, is_trainable=False
+        )
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise _misfit(adapter, loaded.source, error) from None
+    return model.to(loaded.model.dtype).eval()
+
+
+_Key = tuple[str, str | None, bool]
+"""Source, revision, and whether it is used without any adapter."""
+
+
+class ExpertPool:
+    """Loads an expert model once and hands out one Expert a domain; detaching frees the domain's adapter."""
+
+    def __init__(self, config: ModelConfig, root: Path | None = None) -> None:
+        self.config, self.root = config, root
+        self._shared: dict[_Key, LoadedModel] = {}
+        self._wrapped: dict[_Key, Any] = {}
+        self._domains: dict[str, _Key] = {}
+
+    def loaded(self, source: str, revision: str | None = None, *, bare: bool = False) -> LoadedModel:
+        """The model `source`, loaded at first use with this pool's dtype, device and attention.
+
+        Domains with adapters share one copy; those that use it `bare` share another, which no adapter ever touches.
+        """
+        key = (source, revision, bare)
+        if key not in self._shared:
+            config = self.config.model_copy(update={"source": source, "revision": revision})
+            self._shared[key] = load_causal_lm(config, root=self.root)
+        return self._shared[key]
+
+    def attach(
+        self, name: str, prompts: Prompts, source: str, revision: str | None = None, adapter: Path | None = None
+    ) -> Expert:
+        """The expert of domain `name`: `source` as it is, or under `adapter`; raises ModelError for a misfit."""
+        key = (source, revision, adapter is None)
+        loaded = self.loaded(source, revision, bare=adapter is None)
+        if adapter is None:
+            self._domains[name] = key
+            return Expert(loaded.model, loaded.tokenizer, prompts)
+        wrapped = self._wrapped.get(key)
+        if wrapped is None:
+            try:
+                wrapped = self._wrapped[key] = with_adapter(loaded, adapter, name)
+            except ModelError:
+                del self._shared[key]  # the misfit left layers in it
+                raise
+        else:
+            try:
+                wrapped.load_adapter(str(adapter), adapter_name=name, autocast_adapter_dtype=False)
+            except (ValueError, RuntimeError, OSError, KeyError) as error:
+                if name in wrapped.peft_config:
+                    wrapped.delete_adapter(name)
+                raise _misfit(adapter, source, error) from None
+            wrapped.to(loaded.model.dtype).eval()
+        self._domains[name] = key
+        return Expert(wrapped, loaded.tokenizer, prompts, adapter=name)
+
+    def detach(self, name: str) -> None:
+        """Forget a domain's expert; a model that no domain uses any more is freed."""
+        key = self._domains.pop(name)
+        wrapped = self._wrapped.get(key)
+        if key not in self._domains.values():
+            self._wrapped.pop(key, None)
+            self._shared.pop(key, None)
+        elif wrapped is not None and name in wrapped.peft_config:
+            wrapped.delete_adapter(name)
+
+
+def _misfit(adapter: Path, source: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0][:200]
+    return ModelError(
+        f"The adapter {adapter} does not fit the expert model {source}: {reason}",
+        "Use the model it was trained on: models.expert.source.",
+    )

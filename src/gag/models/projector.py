@@ -1,0 +1,162 @@
+"""The projector Pi_i: knowledge states -> one vector a slot in the base's embedding space (paper, projector).
+
+Parameters are float32. Every kind starts near one learned vector a slot and adds a small network output to it, and
+mixes several layers by a learned softmax for each slot. Legend: B batch, T background tokens, K slots, L layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from gag.config import ProjectorConfig
+
+
+@dataclass(frozen=True)
+class ProjectorShape:
+    """The sizes a projector is built for."""
+
+    d_expert: int
+    d_base: int
+    slots: int
+    layers: int
+
+    def to_json(self) -> dict[str, int]:
+        """For module.json."""
+        return asdict(self)
+
+
+class Projector(nn.Module):
+    """States [B, K, L, d_expert] (attention: [B, T, L, d_expert] and a mask [B, T]) -> vectors [B, K, d_base]."""
+
+    state_mean: Tensor
+    state_deviation: Tensor
+
+    def __init__(self, config: ProjectorConfig, shape: ProjectorShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        d_expert, hidden = shape.d_expert, config.hidden or shape.d_base
+        self.register_buffer("state_mean", torch.zeros(shape.layers, d_expert))
+        self.register_buffer("state_deviation", torch.ones(shape.layers, d_expert))
+        self.layer_mix = nn.Parameter(torch.zeros(shape.slots, shape.layers))
+        self.pool = AttentionPool(d_expert, shape.slots, config.heads) if config.kind == "attention" else None
+        self.network: nn.Module
+        if config.kind == "gated_residual":
+            self.network = GatedResidual(d_expert, hidden, shape.d_base, config.dropout)
+        else:
+            self.network = nn.Sequential(
+                nn.Linear(d_expert, hidden), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(hidden, shape.d_base)
+            )
+        self.slot_vectors = nn.Parameter(torch.zeros(shape.slots, shape.d_base))
+
+    @torch.no_grad()
+    def initialise(self, states: Float[Tensor, "n l d"], embedding: Float[Tensor, "vocabulary d_base"]) -> None:
+        """Set the input statistics from training `states` and the output's scale from the base's `embedding`.
+
+        The learned vector starts at the mean embedding plus a random direction, together as long as an embedding
+        typically is; the network's output starts at `output_scale` of that length.
+        """
+        if self.config.normalize_input == "standardize":
+            self.state_mean.copy_(states.mean(0))
+            self.state_deviation.copy_(states.std(0).clamp_min(1e-6) if len(states) > 1 else torch.ones_like(states[0]))
+        norm = embedding.float().norm(dim=-1).median()
+        noise = torch.randn_like(self.slot_vectors)
+        self.slot_vectors.copy_(noise / noise.norm(dim=-1, keepdim=True) * norm)
+        sample = states[torch.randperm(len(states))[:256]].unsqueeze(1)
+        mask = torch.ones(sample.shape[:2], dtype=torch.bool)
+        before = self.slot_vectors.clone()
+        self.slot_vectors.zero_()
+        typical = self.eval()(sample.expand(-1, self.shape.slots, -1, -1) if self.pool is None else sample, mask)
+        self.slot_vectors.copy_(before)
+        last = self.network.out if isinstance(self.network, GatedResidual) else self.network[-1]  # type: ignore[index]
+        scale = self.config.output_scale * norm / typical.norm(dim=-1).mean().clamp_min(1e-8)
+        for parameter in last.parameters():
+            parameter.mul_(scale)
+
+    def forward(
+        self, states: Float[Tensor, "b t l d"], mask: Bool[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b k d_base"]:
+        """One vector a slot; `mask` says which background states are real, for the attention kind."""
+        states = states.float()
+        if self.config.normalize_input == "standardize":
+            states = (states - self.state_mean) / self.state_deviation
+        elif self.config.normalize_input == "layer_norm":
+            states = nn.functional.layer_norm(states, states.shape[-1:])
+        mix = self.layer_mix.softmax(-1)
+        if self.pool is not None:
+            if mask is None:
+                raise ValueError("the attention projector needs the mask of real states")
+            pooled = self.pool(states, mask, mix)
+        else:
+            pooled = torch.einsum("bkld,kl->bkd", states, mix)
+        out: Tensor = self.network(pooled) + self.slot_vectors
+        return out
+
+
+class GatedResidual(nn.Module):
+    """LayerNorm, Linear to the base's width, then an MLP update let through by a learned gate."""
+
+    def __init__(self, d_expert: int, hidden: int, d_base: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_expert)
+        self.enter = nn.Linear(d_expert, d_base)
+        self.update = nn.Sequential(
+            nn.LayerNorm(d_base), nn.Linear(d_base, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, d_base)
+        )
+        self.gate = nn.Linear(d_base, d_base)
+        self.out = nn.Linear(d_base, d_base)
+
+    def forward(self, pooled: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d_base"]:
+        """[B, K, d_expert] -> [B, K, d_base]."""
+        x = self.enter(self.norm(pooled))
+        out: Tensor = self.out(x + torch.sigmoid(self.gate(x)) * self.update(x))
+        return out
+
+
+class AttentionPool(nn.Module):
+    """K learned queries attend over the background's states, after each slot's own layer mix."""
+
+    def __init__(self, d_expert: int, slots: int, heads: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(heads, d_expert)
+        self.queries = nn.Parameter(torch.randn(slots, d_expert) / math.sqrt(d_expert))
+        self.key = nn.Linear(d_expert, d_expert, bias=False)
+        self.value = nn.Linear(d_expert, d_expert, bias=False)
+
+    def forward(
+        self, states: Float[Tensor, "b t l d"], mask: Bool[Tensor, "b t"], mix: Float[Tensor, "k l"]
+    ) -> Float[Tensor, "b k d"]:
+        """[B, T, L, d] -> [B, K, d]; masked states get no weight."""
+        b, t, layers, d = states.shape
+        k, h = self.queries.shape[0], self.heads
+        # [B, 1 or K, T, d]: with one layer there is nothing to mix and every slot sees the same
+        mixed = states.squeeze(2).unsqueeze(1) if layers == 1 else torch.einsum("btld,kl->bktd", states, mix)
+        keys = self.key(mixed).view(b, -1, t, h, d // h)
+        values = self.value(mixed).view(b, -1, t, h, d // h)
+        scores = torch.einsum("khc,bkthc->bkht", self.queries.view(k, h, d // h), keys.expand(-1, k, -1, -1, -1))
+        scores = (scores / math.sqrt(d // h)).masked_fill(~mask[:, None, None, :], float("-inf"))
+        weights = scores.softmax(-1)
+        return torch.einsum("bkht,bkthc->bkhc", weights, values.expand(-1, k, -1, -1, -1)).reshape(b, k, d)
+
+
+def projector_from_tensors(config: ProjectorConfig, shape: ProjectorShape, tensors: Mapping[str, Tensor]) -> Projector:
+    """A trained projector, in eval mode, from its config, sizes and state dict; raises RuntimeError on a misfit."""
+    projector = Projector(config, shape)
+    projector.load_state_dict(dict(tensors))
+    return projector.eval().requires_grad_(False)
+
+
+def stacked_states(states: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """States [tokens, layers, d] of different lengths as [B, longest, layers, d] float32 and their mask."""
+    longest = max(len(s) for s in states)
+    out = torch.zeros(len(states), longest, *states[0].shape[1:], device=device)
+    mask = torch.zeros(len(states), longest, dtype=torch.bool, device=device)
+    for i, s in enumerate(states):
+        out[i, : len(s)] = s.to(device=device, dtype=torch.float32)
+        mask[i, : len(s)] = True
+    return out, mask
