@@ -1,0 +1,180 @@
+"""Metrics of one answer text against the accepted answers: pure functions from 0 to 1, the best answer counts.
+
+The GAG authors report `contains` under the name "exact match" on the general sets; here each keeps its own name.
+`fact_recall` compares with a fact's exact value instead of whole answers. Answer likelihood (nll) and BERTScore need
+a model and live elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from gag.errors import InputError, MissingExtra
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Inside a word "-" is a hyphen and between numbers a range; elsewhere, directly before a digit, it is a sign.
+_FACT_TOKEN = re.compile(r"(?<!\w)-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+|[^\s\w]|_")
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
+_THOUSANDS = re.compile(r"(?<![\d.])(?<!\d,)\d{1,3}(?:,\d{3})+(?!,?\d)")
+_UNIT_GOES_ON = re.compile(r"[/·][^\W\d_]|\^|-\d")  # nm/s, nm·s, nm^2, nm-1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric by name; calling it scores a prediction against the accepted answers (or values), 0 to 1."""
+
+    name: str
+    function: Callable[[str, Sequence[str]], float]
+    description: str
+
+    def __call__(self, prediction: str, answers: Sequence[str]) -> float:
+        """The score; raises InputError when there is no answer to compare with."""
+        return self.function(prediction, answers)
+
+
+def exact_match(prediction: str, answers: Sequence[str]) -> float:
+    """1 when the prediction is an accepted answer after SQuAD's normalisation, else 0.
+
+    Normalisation: lower case; ASCII punctuation and the articles a, an, the dropped; whitespace collapsed. Two texts
+    that normalise to nothing are equal, as in SQuAD's script. Raises InputError without answers.
+    """
+    said = _squad_words(prediction)
+    return _best(lambda answer: said == _squad_words(answer), answers)
+
+
+def contains(prediction: str, answers: Sequence[str]) -> float:
+    """1 when an accepted answer's tokens occur in a row in the prediction (DPR's has_answer), else 0.
+
+    Tokens after Unicode NFD and lower-casing: runs of letters, digits and marks, and every other visible character by
+    itself. A blank answer never matches (in DPR's code it always does). Raises InputError without answers.
+    """
+    said = _dpr_tokens(prediction)
+    return _best(lambda answer: _has_run(said, _dpr_tokens(answer)), answers)
+
+
+def token_f1(prediction: str, answers: Sequence[str]) -> float:
+    """SQuAD's F1 of the two bags of normalised words.
+
+    When either side has no word left, 1 if both have none and 0 otherwise. Raises InputError without answers.
+    """
+    said = _squad_words(prediction)
+    return _best(lambda answer: _bag_f1(said, _squad_words(answer)), answers)
+
+
+def rouge_l(prediction: str, answers: Sequence[str]) -> float:
+    """ROUGE-L F-measure (longest common subsequence) by the rouge-score package, without stemming.
+
+    That package keeps the letters a-z and digits only, so a text in another script scores 0. Raises MissingExtra
+    when rouge-score is not installed, InputError without answers.
+    """
+    scorer = _rouge_scorer()
+    return _best(lambda answer: scorer.score(answer, prediction)["rougeL"].fmeasure, answers)
+
+
+def fact_recall(prediction: str, value: str) -> float:
+    """1 when the exact value occurs in the prediction as whole tokens, else 0.
+
+    Forgiven: case, Unicode form (NFKC: "m²" is "m2", "℃" is "°C"), the kind and number of spaces, the kind of dash,
+    the comma between thousands, and the space between a number and its unit ("148nm" and "148 nm", "54%" and "54 %").
+    Not forgiven: another digit, sign, unit or word. "148 nm" is in "148 nm." and in "(148nm)", not in "1148 nm",
+    "2.148 nm", "-148 nm", "148 nmol", "148 nm2", "148 nm⁻¹" or "148 nm/s". A blank value is never recalled.
+    """
+    text, wanted_text = _fact_form(prediction), _fact_form(value)
+    wanted = _FACT_TOKEN.findall(wanted_text)
+    found = list(_FACT_TOKEN.finditer(text))
+    if not wanted:
+        return 0.0
+    measured = wanted[0][-1].isdigit()
+    for start in range(len(found) - len(wanted) + 1):
+        run = found[start : start + len(wanted)]
+        if [token[0] for token in run] == wanted and _is_whole(text, run[0].start(), run[-1].end(), measured=measured):
+            return 1.0
+    return 0.0
+
+
+def _any_fact(prediction: str, values: Sequence[str]) -> float:
+    return _best(lambda value: fact_recall(prediction, value), values)
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("exact_match", exact_match, "The answer is an accepted one, after SQuAD's normalisation."),
+            Metric("contains", contains, "An accepted answer occurs in the answer, token by token (DPR's has_answer)."),
+            Metric("token_f1", token_f1, "F1 of the words shared with the accepted answer (SQuAD)."),
+            Metric("rouge_l", rouge_l, "F-measure of the longest common subsequence of words (ROUGE-L)."),
+            Metric("fact_recall", _any_fact, "The fact's exact value occurs in the answer as whole tokens."),
+        )
+    }
+)
+"""Every metric that needs no model, by name; `fact_recall` takes the accepted values in place of the answers."""
+
+
+def _best(score: Callable[[str], float], answers: Sequence[str]) -> float:
+    if isinstance(answers, str):
+        raise TypeError("answers must be a sequence of texts, not one text")
+    if not answers:
+        raise InputError("There is no accepted answer to compare with.", 'Give the question one: "answers": ["…"].')
+    return float(max(score(answer) for answer in answers))
+
+
+def _squad_words(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split()
+
+
+def _bag_f1(said: list[str], expected: list[str]) -> float:
+    if not said or not expected:
+        return float(said == expected)
+    shared = (Counter(said) & Counter(expected)).total()
+    return 2 * shared / (len(said) + len(expected))  # = 2PR / (P + R)
+
+
+def _dpr_tokens(text: str) -> list[str]:
+    tokens: list[str] = []
+    in_word = False
+    for char in unicodedata.normalize("NFD", text).lower():
+        kind = unicodedata.category(char)[0]
+        if kind in "LNM" and in_word:
+            tokens[-1] += char
+        elif kind not in "ZC":
+            tokens.append(char)
+        in_word = kind in "LNM"
+    return tokens
+
+
+def _has_run(tokens: list[str], run: list[str]) -> bool:
+    return bool(run) and any(tokens[i : i + len(run)] == run for i in range(len(tokens) - len(run) + 1))
+
+
+def _fact_form(text: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_DASHES)
+    return _THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
+
+
+def _is_whole(text: str, start: int, end: int, *, measured: bool) -> bool:
+    """Whether text[start:end] is cut out at word borders and, for a number with a unit, the unit ends there."""
+    if start > 0 and text[start].isalnum() and text[start - 1].isalnum():
+        return False
+    if end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+        return False
+    return not (measured and _UNIT_GOES_ON.match(text, end))
+
+
+@functools.cache
+def _rouge_scorer() -> Any:
+    try:
+        module = importlib.import_module("rouge_score.rouge_scorer")
+    except ImportError:
+        raise MissingExtra("ROUGE-L needs the package rouge-score.", "pip install 'gag[eval]'") from None
+    return module.RougeScorer(["rougeL"], use_stemmer=False)
