@@ -1,0 +1,388 @@
+"""Build a domain module: expert -> knowledge states -> projector -> prototypes -> module.
+
+Every step's folder is named by the hash of what it depends on, so a step whose inputs did not change is kept, an
+interrupted one goes on, and nothing of another domain is ever touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+
+from gag.atomic import new_file
+from gag.config import DomainConfig
+from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
+from gag.errors import BusyError, ConfigError, DomainError, InputError, ModelError
+from gag.models.base import Base
+from gag.models.expert import Expert
+from gag.models.experts import with_adapter
+from gag.models.fingerprint import frozen
+from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
+from gag.models.projector import Projector, ProjectorShape
+from gag.prompts import Prompts
+from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
+from gag.routing.encoder import Encoder
+from gag.routing.prototypes import question_bank
+from gag.training.alignment import Alignment, alignment_examples
+from gag.training.curve import draw_losses
+from gag.training.expert import ExpertData, train_expert
+from gag.training.processes import processes
+from gag.training.progress import Progress, silent
+from gag.training.states import StateStore, fill, states_key
+from gag.workspace import Workspace
+
+PROJECTOR_FILE = "projector.safetensors"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a build is made from; what is None comes from the domain's section of gag.yaml."""
+
+    qa: Path | None = None
+    align_qa: Path | None = None
+    documents: Path | None = None
+    expert: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainedExpert:
+    """A domain's expert: the model it is on, its adapter if it has one, and the hash that stands for both."""
+
+    source: str
+    revision: str | None
+    adapter: Path | None
+    key: str
+
+
+@dataclass
+class Build:
+    """The steps of one domain's build, each of which brings the earlier ones about first."""
+
+    workspace: Workspace
+    name: str
+    sources: Sources = field(default_factory=Sources)
+    on_progress: Progress = silent
+    report_to: Sequence[str] = ()
+
+    def expert(self) -> TrainedExpert:
+        """Train the domain's expert, or take the one that exists already."""
+        given = self.sources.expert or self._domain.expert
+        if given is not None:
+            return self._existing_expert(given)
+        config = self.workspace.config
+        loaded = load_causal_lm(config.models.expert, root=self.workspace.root)
+        documents = self._documents
+        documents_hash = content_hash([[d.id, d.title, d.text] for d in documents])
+        key = content_hash(
+            "expert",
+            loaded.fingerprint,
+            str(loaded.model.dtype),
+            config.expert.model_dump(),
+            self._prompts.to_json(),
+            questions_hash(self._questions),
+            documents_hash,
+        )
+        folder = self._step_folder("expert", key)
+        target = train_expert(
+            loaded,
+            ExpertData(self._prompts, self._questions, documents),
+            config.expert,
+            folder,
+            on_progress=self._told("expert"),
+            report_to=self.report_to,
+        )
+        self._note(folder, "expert", key)
+        if config.expert.method == "lora":
+            return TrainedExpert(config.models.expert.source, loaded.revision, target, key)
+        return TrainedExpert(str(target.relative_to(self.workspace.root)), None, None, key)
+
+    def states(self, expert: TrainedExpert) -> StateStore:
+        """Read the knowledge states of every question that the projector learns from."""
+        config = self.workspace.config
+        key = states_key(expert.key, self._prompts.to_json(), config.readout)
+        store = StateStore(self._step_folder("states", key))
+        questions = [q.question for q in self._align_questions]
+        if store.missing(questions):
+            fill(store, self._expert_model(expert), questions, config.readout, self.on_progress)
+        else:
+            self.on_progress("states", 1, 1, "kept")
+        return store
+
+    def projector(self, expert: TrainedExpert, store: StateStore) -> Path:
+        """Train the projector and return its folder; the base is proven unchanged."""
+        config = self.workspace.config
+        base, store_key = self._base, store.folder.name
+        key = content_hash(
+            "projector",
+            base.fingerprint,
+            str(base.model.dtype),
+            store_key,
+            self._prompts.to_json(),
+            config.projector.model_dump(),
+            config.alignment.model_dump(),
+            questions_hash(self._align_questions),
+        )
+        folder = self._step_folder("projector", key)
+        if (folder / PROJECTOR_FILE).is_file():
+            self.on_progress("projector", 1, 1, "kept")
+            return folder
+        states = store.load([q.question for q in self._align_questions])
+        torch.manual_seed(config.alignment.seed)
+        module = Projector(config.projector, self._shape(states[0].shape[-1]))
+        module.initialise(torch.cat(list(states)), base.table.weight)
+        examples = alignment_examples(
+            base, self._prompts, self._align_questions, states, config.readout.slots, config.alignment
+        )
+        with frozen(base.model, "the base"):
+            aligned = Alignment(
+                base, module, config.alignment, folder, on_progress=self.on_progress, report_to=self.report_to
+            ).train(examples)
+        if processes().is_main_process:
+            draw_losses(aligned.run, folder / "loss.png", title=f"{self.name}: alignment")
+            run = aligned.run
+            self._note(folder, "projector", key, losses=run.losses, dev_losses=run.dev_losses, best_step=run.best_step)
+            with new_file(folder / PROJECTOR_FILE) as partial:
+                partial.write_bytes(save(aligned.tensors))
+        processes().wait_for_everyone()
+        return folder
+
+    def prototypes(self) -> Path:
+        """Build the domain's prototype bank from its questions and return its file."""
+        config, encoder = self.workspace.config, self._encoder
+        key = content_hash(
+            "prototypes",
+            encoder.fingerprint,
+            encoder.pooling,
+            config.router.model_dump(),
+            questions_hash(self._questions),
+        )
+        path = self._step_folder("prototypes", key) / "prototypes.safetensors"
+        kept = path.is_file()
+        processes().wait_for_everyone()  # nobody writes before everybody has looked
+        if kept:
+            self.on_progress("prototypes", 1, 1, "kept")
+        elif processes().is_main_process:
+            bank = question_bank([q.question for q in self._questions], encoder, config.router)
+            self._note(path.parent, "prototypes", key)
+            with new_file(path) as partial:
+                partial.write_bytes(save({"prototypes": bank}))
+            self.on_progress("prototypes", 1, 1, f"{len(bank)} from {len(self._questions)} questions")
+        processes().wait_for_everyone()
+        return path
+
+    def module(self) -> DomainModule:
+        """All steps, and the module folder at their end; an equal module already there is kept."""
+        expert = self.expert()
+        folder = self.projector(expert, self.states(expert))
+        bank = self.prototypes()
+        key = content_hash(
+            "module", expert.key, folder.name, bank.parent.name, self.workspace.config.generation.model_dump()
+        )
+        target = self.workspace.module(self.name)
+        kept = self._kept_module(target, key)
+        processes().wait_for_everyone()  # nobody writes before everybody has looked
+        if kept is not None:
+            self.on_progress("module", 1, 1, "kept")
+            return kept
+        if not processes().is_main_process:
+            processes().wait_for_everyone()
+            return load_module(target)
+        prototypes = load_file(bank)["prototypes"]
+        module = write_module(
+            target,
+            self._spec(expert, folder, len(prototypes), key),
+            projector=load_file(folder / PROJECTOR_FILE),
+            prototypes=prototypes,
+            expert_adapter=expert.adapter,
+        )
+        processes().wait_for_everyone()
+        self.on_progress("module", 1, 1, str(target))
+        return module
+
+    def run(self, step: Callable[[Build], Any]) -> Any:
+        """`step` of this build, alone: raises BusyError while another process builds the same domain."""
+        folder = self.workspace.runs(self.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not processes().is_main_process:
+            return step(self)
+        lock = FileLock(folder / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                return step(self)
+        except Timeout:
+            raise BusyError(
+                f"Another process is building the domain {self.name}.", "Wait for it, or end it; its work is kept."
+            ) from None
+
+    def _existing_expert(self, given: str) -> TrainedExpert:
+        models = self.workspace.config.models
+        path = self.workspace.path(given)
+        if (path / "adapter_config.json").is_file():
+            loaded = self._expert_base
+            weights = path / "adapter_model.safetensors"
+            if not weights.is_file():
+                raise ModelError(f"The adapter {path} has no adapter_model.safetensors.", "Save it as safetensors.")
+            self.on_progress("expert", 1, 1, f"adapter {given}")
+            settings = (path / "adapter_config.json").read_text("utf-8")
+            dtype = str(loaded.model.dtype)
+            key = content_hash("adapter", loaded.fingerprint, dtype, settings, weights.read_bytes().hex())
+            return TrainedExpert(models.expert.source, loaded.revision, path, key)
+        config = models.expert.model_copy(update={"source": given, "revision": None})
+        loaded = load_causal_lm(config, root=self.workspace.root)
+        self.on_progress("expert", 1, 1, f"model {given}")
+        key = content_hash("model", loaded.fingerprint, str(loaded.model.dtype))
+        return TrainedExpert(given, loaded.revision, None, key)
+
+    def _expert_model(self, expert: TrainedExpert) -> Expert:
+        config = self.workspace.config.models.expert
+        chosen = config.model_copy(update={"source": expert.source, "revision": expert.revision})
+        loaded = load_causal_lm(chosen, root=self.workspace.root)
+        if expert.adapter is None:
+            return Expert(loaded.model, loaded.tokenizer, self._prompts)
+        wrapped = with_adapter(loaded, expert.adapter, self.name)
+        return Expert(wrapped, loaded.tokenizer, self._prompts, adapter=self.name)
+
+    def _spec(self, expert: TrainedExpert, projector_folder: Path, prototypes: int, key: str) -> ModuleSpec:
+        config = self.workspace.config
+        chosen = config.models.expert.model_copy(update={"source": expert.source, "revision": expert.revision})
+        loaded = load_causal_lm(chosen, root=self.workspace.root)
+        run = json.loads((projector_folder / "step.json").read_text("utf-8"))
+        encoder = self._encoder
+        return ModuleSpec(
+            name=self.name,
+            base=_reference(self._base_loaded),
+            expert=_reference(loaded),
+            readout=config.readout,
+            projector=config.projector,
+            prompts=self._prompts,
+            routing=Routing(
+                encoder=ModelReference(
+                    id=config.models.encoder.source,
+                    revision=config.models.encoder.revision,
+                    fingerprint=encoder.fingerprint,
+                    hidden_size=encoder.dimension,
+                ),
+                prototypes=prototypes,
+            ),
+            generation=config.generation,
+            provenance={
+                "key": key,
+                "code_version": version("gag"),
+                "config": config.model_dump(mode="json", exclude={"domains"}),
+                "domain": self._domain.model_dump(mode="json"),
+                "data": {"qa": questions_hash(self._questions), "align_qa": questions_hash(self._align_questions)},
+                "counts": {"qa": len(self._questions), "align_qa": len(self._align_questions)},
+                "metrics": {
+                    "alignment_loss": run["losses"][-1][1],
+                    **({"dev_nll": min(x for _, x in run["dev_losses"])} if run["dev_losses"] else {}),
+                },
+            },
+        )
+
+    def _kept_module(self, target: Path, key: str) -> DomainModule | None:
+        try:
+            module = load_module(target)
+        except DomainError:
+            return None
+        return module if module.provenance.get("key") == key else None
+
+    def _shape(self, d_expert: int) -> ProjectorShape:
+        readout = self.workspace.config.readout
+        return ProjectorShape(d_expert, self._base.hidden_size, readout.slots, len(readout.layers))
+
+    def _step_folder(self, step: str, key: str) -> Path:
+        return self.workspace.runs(self.name) / f"{step}-{key[:12]}"
+
+    def _told(self, step: str) -> Progress:
+        return self.on_progress
+
+    def _note(self, folder: Path, step: str, key: str, **more: Any) -> None:
+        """step.json: what made this folder."""
+        if not processes().is_main_process:
+            return
+        row = {
+            "step": step,
+            "key": key,
+            "code_version": version("gag"),
+            "config": self.workspace.config.model_dump(mode="json"),
+            "data": {"qa": questions_hash(self._questions)},
+            **more,
+        }
+        with new_file(folder / "step.json") as partial:
+            partial.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def _domain(self) -> DomainConfig:
+        return self.workspace.domain(self.name)
+
+    @property
+    def _prompts(self) -> Prompts:
+        return self.workspace.prompts(self.name)
+
+    @cached_property
+    def _questions(self) -> list[Question]:
+        path = self._file(self.sources.qa, self._domain.qa)
+        if path is None:
+            raise InputError(
+                f"The domain {self.name} has no question-answer pairs.",
+                f"Name them: gag build {self.name} --qa FILE.jsonl, or set domains.{self.name}.qa in gag.yaml.",
+            )
+        return read_questions(path, require_answers=True)
+
+    @cached_property
+    def _align_questions(self) -> list[Question]:
+        path = self._file(self.sources.align_qa, self._domain.align_qa)
+        return self._questions if path is None else read_questions(path, require_answers=True)
+
+    @cached_property
+    def _documents(self) -> list[Document]:
+        path = self._file(self.sources.documents, self._domain.documents)
+        if path is None:
+            if self.workspace.config.expert.pretrain_epochs and self.sources.expert is None:
+                raise ConfigError(
+                    f"expert.pretrain_epochs is set, but the domain {self.name} has no documents.",
+                    f"Name them with --documents FILE.jsonl or domains.{self.name}.documents, or set it to 0.",
+                )
+            return []
+        return read_documents(path) if self.workspace.config.expert.pretrain_epochs else []
+
+    @cached_property
+    def _base_loaded(self) -> LoadedModel:
+        return load_causal_lm(self.workspace.config.models.base, root=self.workspace.root)
+
+    @cached_property
+    def _base(self) -> Base:
+        return Base.from_loaded(self._base_loaded)
+
+    @cached_property
+    def _expert_base(self) -> LoadedModel:
+        return load_causal_lm(self.workspace.config.models.expert, root=self.workspace.root)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        config = self.workspace.config
+        return Encoder.from_loaded(load_encoder(config.models.encoder, root=self.workspace.root), config.router)
+
+    def _file(self, given: Path | None, configured: str | None) -> Path | None:
+        if given is not None:
+            return given
+        return None if configured is None else self.workspace.path(configured)
+
+
+def _reference(loaded: LoadedModel) -> ModelReference:
+    table: Any = loaded.model.get_input_embeddings()
+    return ModelReference(
+        id=loaded.source,
+        revision=loaded.revision,
+        fingerprint=loaded.fingerprint,
+        hidden_size=int(table.weight.shape[1]),
+    )

@@ -1,0 +1,266 @@
+"""GAG: the base, the router and the attached domain modules; questions in, answers out (paper: the whole of it)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gag.answering import Prepared, complete
+from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig
+from gag.domain import DomainModule, check_base, check_encoder, check_expert, load_module
+from gag.errors import DomainError
+from gag.models.base import Base
+from gag.models.expert import Expert, Reading
+from gag.models.experts import ExpertPool
+from gag.models.fingerprint import frozen
+from gag.models.loading import cache_folder, load_causal_lm, load_encoder
+from gag.models.projector import Projector, ProjectorShape, projector_from_tensors, stacked_states
+from gag.prompts import Prompts
+from gag.records import GENERAL, Answer, Question, Route
+from gag.routing.encoder import Encoder
+from gag.routing.prototypes import cached_bank, general_questions
+from gag.routing.router import Router
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A domain in use: its module, expert and projector."""
+
+    module: DomainModule
+    expert: Expert
+    projector: Projector
+
+    @property
+    def prompts(self) -> Prompts:
+        """The domain's prompts."""
+        return self.module.prompts
+
+    def read(self, questions: Sequence[str]) -> list[Reading]:
+        """What the expert knows about each question."""
+        return self.expert.read(questions, self.module.readout)
+
+    @torch.no_grad()
+    def vectors(self, readings: Sequence[Reading]) -> Tensor:
+        """The injected vectors [questions, slots, d_base], float32."""
+        device = next(self.projector.parameters()).device
+        states, mask = stacked_states([r.states for r in readings], device)
+        out: Tensor = self.projector(states, mask)
+        return out
+
+
+class GAG:
+    """A frozen base that answers from attached domain modules; `general` is a route like any other."""
+
+    def __init__(
+        self,
+        base: Base,
+        router: Router,
+        experts: ExpertPool,
+        *,
+        generation: GenerationConfig | None = None,
+        general: Prompts | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        self.base, self.router, self.experts = base, router, experts
+        self.generation = generation or GenerationConfig()
+        self.general = general or Prompts(Config().prompts, GENERAL)
+        self.batch_size = batch_size
+        self._attached: dict[str, Attached] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base: str | ModelConfig | None = None,
+        domains: Sequence[str | Path] = (),
+        *,
+        expert: str | ModelConfig | None = None,
+        encoder: str | ModelConfig | None = None,
+    ) -> GAG:
+        """A system by names: `base` and others are hub ids, folders or `package:NAME`; `domains` module folders.
+
+        What is not given is taken from the first module. Raises ModelError and DomainError.
+        """
+        first = load_module(Path(domains[0])) if domains else None
+        defaults = ModelsConfig()
+        models = ModelsConfig(
+            base=_model(base, first.base.id if first else None, defaults.base),
+            expert=_model(expert, first.expert.id if first else None, defaults.expert),
+            encoder=_model(encoder, first.routing.encoder.id if first else None, defaults.encoder),
+        )
+        return cls.from_config(Config(models=models), domains)
+
+    @classmethod
+    def from_config(cls, config: Config, domains: Sequence[str | Path] = (), *, root: Path | None = None) -> GAG:
+        """A system as a workspace's configuration describes it, with these module folders attached."""
+        base = Base.from_loaded(load_causal_lm(config.models.base, root=root))
+        model = cls(
+            base,
+            general_router(config, root=root),
+            ExpertPool(config.models.expert, root),
+            generation=config.generation,
+            general=Prompts(config.prompts, GENERAL),
+        )
+        for folder in domains:
+            model.attach(folder)
+        return model
+
+    @property
+    def domains(self) -> dict[str, Attached]:
+        """The attached domains by name."""
+        return dict(self._attached)
+
+    def attach(self, folder: str | Path) -> str:
+        """Attach a domain module, verified, and return its name; nothing of the other domains changes.
+
+        Raises DomainError when the module is damaged or does not fit this base, encoder or expert model.
+        """
+        module = load_module(Path(folder))
+        if module.name in self._attached:
+            raise DomainError(
+                f"A domain {module.name!r} is attached already.", f"Detach it first: detach({module.name!r})."
+            )
+        check_base(module, self.base.fingerprint, self.base.hidden_size)
+        check_encoder(module, self.router.encoder.fingerprint)
+        projector = _projector(module).to(self.base.device)
+        adapter = module.expert_path
+        loaded = self.experts.loaded(module.expert.id, module.expert.revision, bare=adapter is None)
+        check_expert(module, loaded.fingerprint)
+        expert = self.experts.attach(module.name, module.prompts, module.expert.id, module.expert.revision, adapter)
+        try:
+            self.router.attach(module.name, module.prototypes())
+        except DomainError:
+            self.experts.detach(module.name)
+            raise
+        self._attached[module.name] = Attached(module, expert, projector)
+        return module.name
+
+    def detach(self, name: str) -> None:
+        """Forget a domain and free what only it used; raises DomainError when it is not attached."""
+        self._domain(name)
+        self.router.detach(name)
+        self.experts.detach(name)
+        del self._attached[name]
+
+    def route(self, question: str) -> Route:
+        """The route of one question and every route's score."""
+        return self.router.route([question])[0]
+
+    def answer(self, question: str, *, domain: str | None = None) -> Answer:
+        """The answer to one question; `domain` (or `general`) takes the place of the router's choice."""
+        return self.answer_all([Question("question", question)], domain=domain)[0]
+
+    def answer_all(
+        self, questions: Sequence[Question], *, domain: str | None = None, generation: GenerationConfig | None = None
+    ) -> list[Answer]:
+        """Answers in the questions' order: routed together, then answered a route and a batch at a time."""
+        routes = None if domain is None else [Route(domain, {})] * len(questions)
+        prepared = self.prepare(questions, routes, generation=generation)
+        return complete(self.base, prepared, "gag", batch_size=self.batch_size)
+
+    def prepare(
+        self,
+        questions: Sequence[Question],
+        routes: Sequence[Route] | None = None,
+        *,
+        generation: GenerationConfig | None = None,
+    ) -> list[Prepared]:
+        """Questions routed (unless `routes` are given), their background read and projected; ready for the base.
+
+        `generation` takes the place of the route's own. Raises DomainError for a route that is not attached.
+        """
+        started = time.perf_counter()
+        if routes is None:
+            routes = self.router.route([q.question for q in questions])
+        seconds = {"route": (time.perf_counter() - started) / max(1, len(questions))}
+        prepared: list[Prepared | None] = [None] * len(questions)
+        for name in dict.fromkeys(route.name for route in routes):
+            members = [i for i, route in enumerate(routes) if route.name == name]
+            batch = [questions[i] for i in members]
+            found = self._general(batch) if name == GENERAL else self._injected(self._domain(name), batch)
+            for i, item in zip(members, found, strict=True):
+                prepared[i] = replace(
+                    item,
+                    route=routes[i],
+                    generation=generation or item.generation,
+                    timings={**seconds, **item.timings},
+                )
+        return [item for item in prepared if item is not None]
+
+    def stream(self, question: str, *, domain: str | None = None) -> Iterator[str]:
+        """The answer to one question, piece by piece."""
+        routes = None if domain is None else [Route(domain, {})]
+        yield from self.stream_prepared(self.prepare([Question("question", question)], routes)[0])
+
+    def stream_prepared(self, item: Prepared) -> Iterator[str]:
+        """The answer to a prepared question, piece by piece."""
+        vectors = None if item.vectors is None else item.vectors.unsqueeze(0)
+        return self.base.stream(item.prompt, vectors, item.generation)
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """A context that raises RunError at its end if a byte of the base changed in it."""
+        return frozen(self.base.model, "the base")
+
+    def _general(self, questions: Sequence[Question]) -> list[Prepared]:
+        return [Prepared(q, self.base.encode(self.general.general(q.question)), self.generation) for q in questions]
+
+    def _injected(self, attached: Attached, questions: Sequence[Question]) -> list[Prepared]:
+        slots = attached.module.readout.slots
+        started = time.perf_counter()
+        readings = attached.read([q.question for q in questions])
+        read = time.perf_counter()
+        vectors = attached.vectors(readings)
+        timings = {
+            "background": (read - started) / len(questions),
+            "projector": (time.perf_counter() - read) / len(questions),
+        }
+        return [
+            Prepared(
+                question=q,
+                prompt=self.base.encode(attached.prompts.domain(q.question, slots)),
+                generation=attached.module.generation,
+                vectors=vector,
+                added_tokens=slots,
+                background=reading.background,
+                timings=timings,
+            )
+            for q, reading, vector in zip(questions, readings, vectors, strict=True)
+        ]
+
+    def _domain(self, name: str) -> Attached:
+        if name not in self._attached:
+            have = ", ".join(sorted(self._attached)) or "none"
+            raise DomainError(f"The domain {name!r} is not attached (attached: {have}).", "Attach its module first.")
+        return self._attached[name]
+
+
+def general_router(config: Config, *, root: Path | None = None) -> Router:
+    """A router with the general route alone; its bank is computed once and kept in the cache."""
+    encoder = Encoder.from_loaded(load_encoder(config.models.encoder, root=root), config.router)
+    questions = [q.question for q in general_questions(config.router, root)]
+    bank = cached_bank(questions, encoder, config.router, cache_folder() / "prototypes")
+    return Router(encoder, {GENERAL: bank})
+
+
+def _projector(module: DomainModule) -> Projector:
+    shape = ProjectorShape(
+        module.expert.hidden_size, module.base.hidden_size, module.readout.slots, len(module.readout.layers)
+    )
+    try:
+        return projector_from_tensors(module.projector, shape, module.projector_state())
+    except RuntimeError:
+        raise DomainError(
+            f"The projector of {module.name} does not have the weights that its module.json describes.",
+            f"Build the module again: gag build {module.name}",
+        ) from None
+
+
+def _model(given: str | ModelConfig | None, known: str | None, default: ModelConfig) -> ModelConfig:
+    if isinstance(given, ModelConfig):
+        return given
+    return default.model_copy(update={"source": given or known or default.source})

@@ -1,0 +1,224 @@
+"""Stage `expert`: supervised fine-tuning on QA pairs, loss on answer tokens only (paper, section 3).
+
+TRL's SFTTrainer does the training, on one CPU, one GPU, or under `accelerate launch` (DDP, FSDP, DeepSpeed). Examples
+are tokenised here, by the same code that asks questions later, so that training and use see the same prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl.trainer.sft_config import SFTConfig
+
+from gag.atomic import disk_errors
+from gag.config import ExpertConfig
+from gag.models import chat
+from gag.models.attention import training_attention
+from gag.models.device import choose_dtype
+from gag.models.loading import LoadedModel
+from gag.prompts import Prompts
+from gag.records import Document, Question
+from gag.training.answer_loss import AnswerLossTrainer
+from gag.training.processes import processes
+from gag.training.progress import Progress, silent
+
+ADAPTER = "adapter"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class ExpertData:
+    """What an expert learns: pairs under its prompts and, before them, plain documents (may be none)."""
+
+    prompts: Prompts
+    questions: Sequence[Question]
+    documents: Sequence[Document] = ()
+
+
+def train_expert(
+    loaded: LoadedModel,
+    data: ExpertData,
+    config: ExpertConfig,
+    out: Path,
+    *,
+    on_progress: Progress = silent,
+    report_to: Sequence[str] = (),
+) -> Path:
+    """Train and return the folder of the result: `out/adapter` (PEFT) or `out/model`; goes on from checkpoints.
+
+    `loaded` is changed (it gets the adapter, or is trained): load it for this call alone.
+    """
+    target = out / (ADAPTER if config.method == "lora" else MODEL)
+    if target.is_dir():
+        return target
+    context = getattr(loaded.model.config, "max_position_embeddings", None) or config.max_length
+    fitting = config.model_copy(update={"max_length": min(config.max_length, context)})
+    pairs = sft_examples(data, loaded.tokenizer, fitting)
+    torch.manual_seed(config.seed)
+    model: Any = loaded.model
+    if config.method == "lora":
+        model = get_peft_model(model, _lora(config))
+    else:
+        model.requires_grad_(True)
+    if config.pretrain_epochs and data.documents:
+        pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config)
+        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pieces)
+        _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
+    stage = _Stage("expert", config.epochs, config.learning_rate, pairs)
+    _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
+    with disk_errors(f"The expert {target} could not be written"):
+        _save(model, loaded, target)
+    return target
+
+
+def sft_examples(
+    data: ExpertData, tokenizer: PreTrainedTokenizerBase, config: ExpertConfig
+) -> list[dict[str, list[int]]]:
+    """`input_ids` and `labels` (-100 on the prompt) of every pair; raises InputError for one that does not fit."""
+    rows = []
+    for question in data.questions:
+        prompt = list(chat.encode(data.prompts.expert(question.question), tokenizer).ids)
+        room = config.max_length - len(prompt)
+        answer = chat.fitted_answer(question, tokenizer, room=room, truncate=config.truncate_answers)
+        rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
+    return rows
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    epochs: float
+    learning_rate: float
+    rows: list[dict[str, list[int]]]
+
+
+class _Told(TrainerCallback):
+    """Passes the trainer's steps and losses on."""
+
+    def __init__(self, name: str, on_progress: Progress) -> None:
+        self.name, self.on_progress, self.note = name, on_progress, ""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self.note = f"loss {float(logs['loss']):.3f}"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self.on_progress(self.name, state.global_step, state.max_steps, self.note)
+
+
+def _run(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    config: ExpertConfig,
+    stage: _Stage,
+    out: Path,
+    on_progress: Progress,
+    report_to: Sequence[str],
+) -> None:
+    folder = out / f"{stage.name}-checkpoints"
+    trainer = AnswerLossTrainer(
+        model=model,
+        args=_arguments(config, stage, folder, next(model.parameters()), report_to),
+        train_dataset=datasets.Dataset.from_list(stage.rows),
+        processing_class=tokenizer,
+        callbacks=[_Told(stage.name, on_progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(folder)  # of a stage that had ended: its weights are loaded, no step is taken
+    with disk_errors(f"A checkpoint in {folder} could not be written"), training_attention(model):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    processes().wait_for_everyone()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of the trainer's (its state file is written last), or None."""
+    found = []
+    for candidate in folder.glob("checkpoint-*"):
+        try:
+            json.loads((candidate / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            continue
+        found.append(candidate)
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _arguments(
+    config: ExpertConfig, stage: _Stage, folder: Path, parameter: torch.Tensor, report_to: Sequence[str]
+) -> SFTConfig:
+    steps = -(-len(stage.rows) // (config.batch_size * config.accumulation * processes().num_processes))
+    total = max(1, int(steps * stage.epochs))
+    on_cpu = parameter.device.type == "cpu"
+    # Trained weights are float32, whatever the frozen ones are held in; products run in bfloat16 where that is faster.
+    held_low = config.method == "full" or parameter.dtype is torch.bfloat16
+    autocast = held_low and choose_dtype("auto", parameter.device)[0] is torch.bfloat16
+    return SFTConfig(
+        output_dir=str(folder),
+        num_train_epochs=stage.epochs,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type=config.scheduler if config.scheduler != "constant" else "constant_with_warmup",
+        warmup_steps=round(config.warmup * total),
+        weight_decay=config.weight_decay,
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_length=None,
+        train_sampling_strategy="group_by_length",
+        use_cpu=on_cpu,
+        bf16=autocast,
+        dataloader_pin_memory=not on_cpu,
+        save_strategy="steps",
+        save_steps=max(10, total // 5),
+        save_total_limit=2,
+        logging_steps=max(1, total // 100),
+        report_to=list(report_to) or "none",
+        disable_tqdm=True,
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+
+
+def _lora(config: ExpertConfig) -> LoraConfig:
+    targets = config.lora_targets
+    return LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _pretraining_pieces(
+    documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, config: ExpertConfig
+) -> list[dict[str, list[int]]]:
+    """Documents one after another, each closed by end-of-text, cut into pieces of `pretrain_length` tokens."""
+    stream: list[int] = []
+    for document in documents:
+        text = f"{document.title}\n\n{document.text}" if document.title else document.text
+        stream += chat.encode_answer(text, tokenizer)
+    pieces = [stream[i : i + config.pretrain_length] for i in range(0, len(stream), config.pretrain_length)]
+    return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
+
+
+def _save(model: PreTrainedModel, loaded: LoadedModel, target: Path) -> None:
+    """Write the result beside its place, then rename."""
+    state = processes()
+    if state.is_main_process:
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(str(partial))
+        if target.name == MODEL:
+            loaded.tokenizer.save_pretrained(str(partial))
+        partial.rename(target)
+    state.wait_for_everyone()

@@ -1,0 +1,70 @@
+"""The workspace: a folder with gag.yaml, the domain modules and the runs that made them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gag.config import FILE_NAME, Config, DomainConfig, check_domain_name, load_config
+from gag.errors import ConfigError
+from gag.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder and the choices in its gag.yaml."""
+
+    root: Path
+    config: Config
+
+    @property
+    def modules(self) -> Path:
+        """Where the domain modules are."""
+        return self.root / "modules"
+
+    def module(self, domain: str) -> Path:
+        """A domain's module folder."""
+        return self.modules / check_domain_name(domain)
+
+    def runs(self, domain: str) -> Path:
+        """Where a domain's steps keep their work."""
+        return self.root / "runs" / check_domain_name(domain)
+
+    def domain(self, name: str) -> DomainConfig:
+        """What gag.yaml says of a domain; its defaults where it says nothing."""
+        return self.config.domains.get(check_domain_name(name), DomainConfig())
+
+    def prompts(self, name: str) -> Prompts:
+        """A domain's prompts: the workspace's templates with the domain's field and style."""
+        domain = self.domain(name)
+        return Prompts(self.config.prompts, domain.field or name.replace("_", " ").replace("-", " "), domain.style)
+
+    def path(self, name: str) -> Path:
+        """A path of gag.yaml: relative ones start at the workspace."""
+        return self.root / Path(name).expanduser()
+
+
+def open_workspace(
+    folder: str | Path | None = None, *, preset: str | None = None, overrides: Iterable[str] = ()
+) -> Workspace:
+    """The workspace in `folder`, else $GAG_WORKSPACE, else the nearest one at or above the current folder.
+
+    Raises ConfigError where there is none or its file is wrong.
+    """
+    named = folder or os.environ.get("GAG_WORKSPACE")
+    if named is not None:
+        root = Path(named).expanduser()
+        if not (root / FILE_NAME).is_file():
+            raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
+    else:
+        here = Path.cwd()
+        found = next((p for p in (here, *here.parents) if (p / FILE_NAME).is_file()), None)
+        if found is None:
+            raise ConfigError(
+                f"There is no {FILE_NAME} in {here} or above it.",
+                "Make a workspace with: gag init FOLDER; or name one: --workspace FOLDER",
+            )
+        root = found
+    return Workspace(root, load_config(root / FILE_NAME, preset=preset, overrides=overrides))
