@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from gag.atomic import new_file
 from gag.config import DomainConfig
@@ -27,14 +28,14 @@ from gag.models.expert import Expert
 from gag.models.experts import with_adapter
 from gag.models.fingerprint import frozen
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
-from gag.models.projector import Projector, ProjectorShape
+from gag.models.projector import ConstantToken, Projector, ProjectorShape
 from gag.prompts import Prompts
 from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import question_bank
 from gag.training.alignment import Alignment, alignment_examples
 from gag.training.curve import draw_losses
-from gag.training.expert import ExpertData, train_expert
+from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
 from gag.training.processes import processes
 from gag.training.progress import Progress, silent
 from gag.training.states import StateStore, fill, states_key
@@ -92,6 +93,7 @@ class Build:
             documents_hash,
         )
         folder = self._step_folder("expert", key)
+        kept = (folder / (ADAPTER if config.expert.method == "lora" else MODEL)).is_dir()
         target = train_expert(
             loaded,
             ExpertData(self._prompts, self._questions, documents),
@@ -101,6 +103,8 @@ class Build:
             report_to=self.report_to,
         )
         self._note(folder, "expert", key)
+        if kept:
+            self.on_progress("expert", 1, 1, "kept")
         if config.expert.method == "lora":
             return TrainedExpert(config.models.expert.source, loaded.revision, target, key)
         return TrainedExpert(str(target.relative_to(self.workspace.root)), None, None, key)
@@ -119,37 +123,66 @@ class Build:
 
     def projector(self, expert: TrainedExpert, store: StateStore) -> Path:
         """Train the projector and return its folder; the base is proven unchanged."""
-        config = self.workspace.config
-        base, store_key = self._base, store.folder.name
-        key = content_hash(
-            "projector",
-            base.fingerprint,
-            str(base.model.dtype),
-            store_key,
-            self._prompts.to_json(),
-            config.projector.model_dump(),
-            config.alignment.model_dump(),
-            questions_hash(self._align_questions),
-        )
-        folder = self._step_folder("projector", key)
+        config = self.workspace.config.projector
+        folder = self._aligned_folder("projector", store, config.model_dump())
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("projector", 1, 1, "kept")
             return folder
         states = store.load([q.question for q in self._align_questions])
-        torch.manual_seed(config.alignment.seed)
-        module = Projector(config.projector, self._shape(states[0].shape[-1]))
-        module.initialise(torch.cat(list(states)), base.table.weight)
+        torch.manual_seed(self.workspace.config.alignment.seed)
+        module = Projector(config, self._shape(states[0].shape[-1]))
+        module.initialise(torch.cat(states), self._base.table.weight)
+        return self._align("projector", module, states, folder)
+
+    def constant(self) -> Path:
+        """Train the control that knows nothing of the question, as the projector is trained; return its folder.
+
+        Brings about the expert and the states first, since its questions and their order are the projector's.
+        """
+        store = self.states(self.expert())
+        folder = self._aligned_folder("constant", store, None)
+        if (folder / PROJECTOR_FILE).is_file():
+            self.on_progress("constant", 1, 1, "kept")
+            return folder
+        states = store.load([q.question for q in self._align_questions])
+        torch.manual_seed(self.workspace.config.alignment.seed)
+        module = ConstantToken(self.workspace.config.readout.slots, self._base.table.weight)
+        return self._align("constant", module, states, folder)
+
+    def _aligned_folder(self, step: str, store: StateStore, network: object) -> Path:
+        """The folder of an alignment, named by all that it depends on; `network` is the trained module's config."""
+        base, config = self._base, self.workspace.config
+        key = content_hash(
+            step,
+            base.fingerprint,
+            str(base.model.dtype),
+            store.folder.name,
+            self._prompts.to_json(),
+            network,
+            config.alignment.model_dump(),
+            questions_hash(self._align_questions),
+        )
+        return self._step_folder(step, key)
+
+    def _align(self, step: str, module: nn.Module, states: list[Tensor], folder: Path) -> Path:
+        """Train `module` on the domain's pairs and keep its weights, history and loss curve in `folder`."""
+        base, config = self._base, self.workspace.config
         examples = alignment_examples(
             base, self._prompts, self._align_questions, states, config.readout.slots, config.alignment
         )
         with frozen(base.model, "the base"):
             aligned = Alignment(
-                base, module, config.alignment, folder, on_progress=self.on_progress, report_to=self.report_to
+                base,
+                module,
+                config.alignment,
+                folder,
+                on_progress=lambda _, done, total, note="": self.on_progress(step, done, total, note),
+                report_to=self.report_to,
             ).train(examples)
         if processes().is_main_process:
-            draw_losses(aligned.run, folder / "loss.png", title=f"{self.name}: alignment")
             run = aligned.run
-            self._note(folder, "projector", key, losses=run.losses, dev_losses=run.dev_losses, best_step=run.best_step)
+            draw_losses(run, folder / "loss.png", title=f"{self.name}: {step}")
+            self._note(folder, step, folder.name, losses=run.losses, dev_losses=run.dev_losses, best_step=run.best_step)
             with new_file(folder / PROJECTOR_FILE) as partial:
                 partial.write_bytes(save(aligned.tensors))
         processes().wait_for_everyone()
@@ -248,8 +281,8 @@ class Build:
         loaded = load_causal_lm(chosen, root=self.workspace.root)
         if expert.adapter is None:
             return Expert(loaded.model, loaded.tokenizer, self._prompts)
-        wrapped = with_adapter(loaded, expert.adapter, self.name)
-        return Expert(wrapped, loaded.tokenizer, self._prompts, adapter=self.name)
+        wrapped = with_adapter(loaded, expert.adapter, "expert")
+        return Expert(wrapped, loaded.tokenizer, self._prompts, adapter="expert")
 
     def _spec(self, expert: TrainedExpert, projector_folder: Path, prototypes: int, key: str) -> ModuleSpec:
         config = self.workspace.config

@@ -9,27 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 
 from gag.answering import Prepared
 from gag.config import GenerationConfig
 from gag.models.base import Base
+from gag.models.projector import ConstantToken
 from gag.prompts import Prompts
 from gag.records import Question
-
-
-class ConstantToken(nn.Module):
-    """Vectors [slots, d_base] that do not look at the states; starts as a projector's learned vectors do."""
-
-    def __init__(self, slots: int, embedding: Tensor) -> None:
-        super().__init__()
-        noise = torch.randn(slots, embedding.shape[1])
-        norm = embedding.float().norm(dim=-1).median().cpu()
-        self.slot_vectors = nn.Parameter(noise / noise.norm(dim=-1, keepdim=True) * norm)
-
-    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The same vectors [batch, slots, d_base] for every question."""
-        return self.slot_vectors.unsqueeze(0).expand(len(states), -1, -1)
 
 
 class Constant:

@@ -106,13 +106,13 @@ class Base:
         said = ""
         for token in decode_stream(self.model, left_padded(self.model, [prompt], vectors), self._options(config, 1, 0)):
             ids.append(token)
-            text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+            text = self.decode_text(ids)
             if text.endswith("\ufffd"):  # in the middle of a character
                 continue
             if text.startswith(said) and len(text) > len(said):
                 yield text[len(said) :]
                 said = text
-        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        text = self.decode_text(ids)
         if len(text) > len(said):
             yield text[len(said) :]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from gag.config import ModelConfig
 from gag.errors import ModelError
@@ -16,12 +20,11 @@ from gag.prompts import Prompts
 
 def with_adapter(loaded: LoadedModel, adapter: Path, name: str) -> Any:
     """`loaded` under the PEFT adapter in the folder `adapter`, held in the model's own dtype; raises ModelError."""
-    try:
+    with _misfits(adapter, loaded.source), warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*missing adapter keys")  # they would be made up at random
         model = PeftModel.from_pretrained(
             loaded.model, str(adapter), adapter_name=name, autocast_adapter_dtype=False, is_trainable=False
         )
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise _misfit(adapter, loaded.source, error) from None
     return model.to(loaded.model.dtype).eval()
 
 
@@ -58,23 +61,25 @@ class ExpertPool:
         if adapter is None:
             self._domains[name] = key
             return Expert(loaded.model, loaded.tokenizer, prompts)
-        wrapped = self._wrapped.get(key)
+        wrapped, inside = self._wrapped.get(key), _name_inside(name)
         if wrapped is None:
             try:
-                wrapped = self._wrapped[key] = with_adapter(loaded, adapter, name)
+                wrapped = self._wrapped[key] = with_adapter(loaded, adapter, inside)
             except ModelError:
                 del self._shared[key]  # the misfit left layers in it
                 raise
         else:
             try:
-                wrapped.load_adapter(str(adapter), adapter_name=name, autocast_adapter_dtype=False)
-            except (ValueError, RuntimeError, OSError, KeyError) as error:
-                if name in wrapped.peft_config:
-                    wrapped.delete_adapter(name)
-                raise _misfit(adapter, source, error) from None
+                with _misfits(adapter, source):
+                    found = wrapped.load_adapter(str(adapter), adapter_name=inside, autocast_adapter_dtype=False)
+                    if found.missing_keys:
+                        raise ValueError(f"it has no {found.missing_keys[0]}")
+            except ModelError:
+                _delete(wrapped, inside)
+                raise
             wrapped.to(loaded.model.dtype).eval()
         self._domains[name] = key
-        return Expert(wrapped, loaded.tokenizer, prompts, adapter=name)
+        return Expert(wrapped, loaded.tokenizer, prompts, adapter=inside)
 
     def detach(self, name: str) -> None:
         """Forget a domain's expert; a model that no domain uses any more is freed."""
@@ -83,13 +88,30 @@ class ExpertPool:
         if key not in self._domains.values():
             self._wrapped.pop(key, None)
             self._shared.pop(key, None)
-        elif wrapped is not None and name in wrapped.peft_config:
-            wrapped.delete_adapter(name)
+        elif wrapped is not None:
+            _delete(wrapped, _name_inside(name))
 
 
-def _misfit(adapter: Path, source: str, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n")[0][:200]
-    return ModelError(
-        f"The adapter {adapter} does not fit the expert model {source}: {reason}",
-        "Use the model it was trained on: models.expert.source.",
-    )
+def _name_inside(domain: str) -> str:
+    """The adapter's name in peft, which looks for it in the names of weights: no domain may be found in another's."""
+    return f"<{domain}>"
+
+
+def _delete(wrapped: Any, name: str) -> None:
+    others = [other for other in wrapped.peft_config if other != name]
+    if len(others) < len(wrapped.peft_config):
+        wrapped.set_adapter(others[0])  # the active one cannot go without a warning
+        wrapped.delete_adapter(name)
+
+
+@contextmanager
+def _misfits(adapter: Path, source: str) -> Iterator[None]:
+    """What the library raises for an adapter that does not fit, as one ModelError."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, KeyError, TypeError, SafetensorError, UserWarning) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ModelError(
+            f"The adapter {adapter} does not fit the expert model {source}: {reason}.",
+            "Use the model it was trained on (models.expert.source); check that its files are whole.",
+        ) from None

@@ -144,6 +144,20 @@ class AttentionPool(nn.Module):
         return torch.einsum("bkht,bkthc->bkhc", weights, values.expand(-1, k, -1, -1, -1)).reshape(b, k, d)
 
 
+class ConstantToken(nn.Module):
+    """Vectors [slots, d_base] that do not look at the states; starts as a projector's learned vectors do."""
+
+    def __init__(self, slots: int, embedding: Tensor) -> None:
+        super().__init__()
+        noise = torch.randn(slots, embedding.shape[1])
+        norm = embedding.float().norm(dim=-1).median().cpu()
+        self.slot_vectors = nn.Parameter(noise / noise.norm(dim=-1, keepdim=True) * norm)
+
+    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The same vectors [batch, slots, d_base] for every question."""
+        return self.slot_vectors.unsqueeze(0).expand(len(states), -1, -1)
+
+
 def projector_from_tensors(config: ProjectorConfig, shape: ProjectorShape, tensors: Mapping[str, Tensor]) -> Projector:
     """A trained projector, in eval mode, from its config, sizes and state dict; raises RuntimeError on a misfit."""
     projector = Projector(config, shape)

@@ -163,7 +163,8 @@ class Alignment:
             states = states + noise * torch.randn_like(states) * _deviation(self.module, states)
         vectors = self.module(states, mask)
         prompts = [e.prompt for e in part]
-        prefixes = self.prefixes.get(prompts) if self.base.can_keep_prefixes else None
+        split = self.base.can_keep_prefixes and all(p.slots[0] for p in prompts)  # a slot may come first of all
+        prefixes = self.prefixes.get(prompts) if split else None
         return self.base.answer_nll(prompts, vectors, [e.answer for e in part], prefixes), vectors
 
     def _extra_terms(self, part: Sequence[Example], vectors: Tensor) -> Tensor:

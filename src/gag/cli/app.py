@@ -1,0 +1,62 @@
+"""The verbs of `gag`, in the order in which a newcomer meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gag.cli.align import align
+from gag.cli.ask import ask
+from gag.cli.build import build
+from gag.cli.chat import chat
+from gag.cli.demo import demo
+from gag.cli.doctor import doctor
+from gag.cli.domain import domain_app
+from gag.cli.export import export_app
+from gag.cli.init import init
+from gag.cli.output import write_text
+from gag.cli.prototypes import prototypes
+from gag.cli.route import route
+from gag.cli.router import router_app
+from gag.cli.train import train
+
+START, MAKE, USE, TEND = "Start", "Build a domain", "Ask", "Look after"
+
+
+def build_app() -> typer.Typer:
+    """The typer application."""
+    app = typer.Typer(
+        name="gag",
+        help="Private knowledge in one token: build domain modules, and let a frozen language model answer from them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    app.command("demo", rich_help_panel=START)(demo)
+    app.command("init", rich_help_panel=START)(init)
+    app.command("doctor", rich_help_panel=START)(doctor)
+    app.command("build", rich_help_panel=MAKE)(build)
+    app.command("train", rich_help_panel=MAKE)(train)
+    app.command("align", rich_help_panel=MAKE)(align)
+    app.command("prototypes", rich_help_panel=MAKE)(prototypes)
+    app.command("route", rich_help_panel=USE)(route)
+    app.command("ask", rich_help_panel=USE)(ask)
+    app.command("chat", rich_help_panel=USE)(chat)
+    app.add_typer(domain_app(), rich_help_panel=TEND)
+    app.add_typer(router_app(), rich_help_panel=TEND)
+    app.add_typer(export_app(), rich_help_panel=TEND)
+    return app
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        write_text(f"gag {installed('gag')}")
+        raise typer.Exit

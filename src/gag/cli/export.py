@@ -1,0 +1,64 @@
+"""`gag export llamafactory`: a domain's expert training for LLaMA-Factory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gag.cli.building import shown_path, where
+from gag.cli.options import AsJson, DomainName, Overrides, Pairs, WorkspaceFolder
+from gag.cli.output import note, write_json, write_text
+from gag.errors import InputError
+
+
+def export_app() -> typer.Typer:
+    """The group of verbs."""
+    app = typer.Typer(name="export", help="Take work to other tools.", no_args_is_help=True)
+    app.callback()(_group)
+    app.command("llamafactory")(llamafactory)
+    return app
+
+
+def llamafactory(
+    name: DomainName,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.", show_default=False)],
+    qa: Pairs = None,
+    workspace: WorkspaceFolder = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a domain's pairs and the expert section as a LLaMA-Factory data set and training recipe."""
+    from gag.records import read_questions
+    from gag.training.llamafactory import export_llamafactory, model_path
+    from gag.workspace import open_workspace
+
+    place = open_workspace(workspace, overrides=overrides or ())
+    configured = place.domain(name).qa
+    source = qa or (place.path(configured) if configured else None)
+    if source is None:
+        raise InputError(
+            f"The domain {name} has no question-answer pairs.",
+            f"Name them with --qa FILE.jsonl, or set domains.{name}.qa in gag.yaml.",
+        )
+    questions = read_questions(source, require_answers=True)
+    config = place.config
+    model = model_path(config.models.expert.source, place.root)
+    done = export_llamafactory(name, place.prompts(name), questions, config.expert, model, out)
+    if config.expert.pretrain_epochs:
+        note("Not exported: the continued pretraining on documents (expert.pretrain_epochs).")
+    if as_json:
+        files = {"data": done.data, "dataset_info": done.info, "recipe": done.recipe, "result": done.result}
+        write_json({"domain": name, "questions": len(questions), **{key: str(path) for key, path in files.items()}})
+        return
+    write_text(
+        f"Wrote {len(questions)} pairs and the recipe to {shown_path(out)}. Where LLaMA-Factory is installed:\n"
+        f"  cd {shown_path(out)} && llamafactory-cli train {done.recipe.name}\n"
+        f"Then build the domain with what it made:\n"
+        f"  gag build {name} --qa {shown_path(source)} --expert {shown_path(done.result)}{where(place)}"
+    )
+
+
+def _group() -> None:
+    """Take work to other tools."""

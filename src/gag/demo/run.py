@@ -1,0 +1,234 @@
+"""What `gag demo` does: build two private domains with real training, ask them, compare, leave a workspace behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+
+from gag.config import FILE_NAME, Config, DomainConfig, load_config
+from gag.demo.labs import LABS, Lab, general_sample, load_lab, seen_by_projector
+from gag.errors import RunError
+from gag.evaluation.metrics import fact_recall
+from gag.evaluation.runner import Evaluated, evaluate
+from gag.evaluation.statistics import mean_interval
+from gag.evaluation.table import Row, rich_tables, write_results
+from gag.methods.base import ClosedBook
+from gag.methods.constant import Constant
+from gag.methods.egc import GeneratedContext
+from gag.methods.gag import Injected
+from gag.methods.method import BaseBacked, Preparing
+from gag.models.projector import ConstantToken
+from gag.pipeline import PROJECTOR_FILE, Build, Sources
+from gag.records import GENERAL, Answer, Question
+from gag.system import GAG
+from gag.training.progress import Progress, silent
+from gag.workspace import Workspace
+from gag.workspace_file import commented_yaml
+
+METRICS = ("nll", "fact_recall", "token_f1", "added_tokens", "seconds")
+FAST = ("expert.epochs=2", "alignment.epochs=5")
+"""What `--fast` sets: less training, the same steps."""
+FAST_QUESTIONS = 60
+GENERAL_QUESTIONS = 60
+
+
+@dataclass
+class Demo:
+    """One run of the demo in `folder`; `say` prints to the user."""
+
+    folder: Path
+    console: Console
+    fast: bool = False
+    on_progress: Progress = silent
+    started: float = field(default_factory=time.perf_counter)
+
+    def run(self) -> list[Row]:
+        """Everything, in order; returns the rows of results.json."""
+        labs = {name: load_lab(name) for name in LABS}
+        workspace = self.workspace(labs)
+        first, second = labs.values()
+        self._headline(f"1. Build the domain '{first.name}' from {len(first.train)} question-answer pairs")
+        folder = self._build(workspace, first)
+        model = GAG.from_config(workspace.config, [folder], root=workspace.root)
+        with model.frozen():
+            self._headline(f"2. First answers of '{first.name}' beside the base's")
+            before = self._first_answers(model, first)
+            self._headline(f"3. Build '{second.name}' and attach it to the running system")
+            model.attach(self._build(workspace, second))
+            self._check_unchanged(model, first, before)
+            self._headline("4. Compare every method on questions worded as never seen in training")
+            rows, examples = self._compare(workspace, model, labs)
+        write_results(workspace.root / "results.json", rows)
+        self._show(rows, examples)
+        self._say(f"\nThe base's weights are bit for bit what they were. {self._clock()} in all.")
+        self._say(f"Workspace: {workspace.root}   Numbers: {workspace.root / 'results.json'}")
+        self._say(f'Ask it yourself: gag ask --workspace {workspace.root} "{first.test[0].question}"')
+        return rows
+
+    def workspace(self, labs: dict[str, Lab]) -> Workspace:
+        """The demo's workspace: gag.yaml from the preset and the labs' data as files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        domains = {
+            name: DomainConfig(field=lab.field, qa=f"data/{name}/train.jsonl", align_qa=f"data/{name}/align.jsonl")
+            for name, lab in labs.items()
+        }
+        for name, lab in labs.items():
+            lab.write(self.folder / "data" / name)
+        config: Config = load_config(preset="demo", overrides=FAST if self.fast else ())
+        config = config.model_copy(update={"domains": domains})
+        (self.folder / FILE_NAME).write_text(commented_yaml(config), encoding="utf-8")
+        return Workspace(self.folder, config)
+
+    def _build(self, workspace: Workspace, lab: Lab) -> Path:
+        build = Build(workspace, lab.name, Sources(), on_progress=self.on_progress)
+        module = build.run(Build.module)
+        self._say(f"   {self._clock()}: module {module.folder}")
+        folder: Path = module.folder
+        return folder
+
+    def _first_answers(self, model: GAG, lab: Lab) -> list[Answer]:
+        """Six test questions, half of them about facts the projector never saw."""
+        questions = _mixed(lab.test, 6)
+        base = BaseBacked(ClosedBook(model.base, model.general, model.generation)).answer(questions)
+        answers = model.answer_all(questions)
+        table = Table("question", "gold", "base alone", "GAG, one token", show_lines=True)
+        for q, alone, mine in zip(questions, base, answers, strict=True):
+            mark = "[green]✓[/] " if fact_recall(mine.text, q.meta["value"]) else "[red]✗[/] "
+            unseen = "" if seen_by_projector(q) else " (unseen by the projector)"
+            table.add_row(q.question + unseen, q.meta["value"], alone.text, mark + mine.text)
+        self.console.print(table)
+        self._say(f"   {self._clock()} since the start")
+        return answers
+
+    def _check_unchanged(self, model: GAG, lab: Lab, before: Sequence[Answer]) -> None:
+        questions = _mixed(lab.test, 6)
+        after = model.answer_all(questions, domain=lab.name)
+        given = [a for a in before if a.route and a.route.name == lab.name]
+        kept = {a.question_id: a.text for a in after}
+        if any(kept[a.question_id] != a.text for a in given):
+            raise RunError(f"Attaching a domain changed answers of {lab.name}.", "Please report how to repeat this.")
+        self._say(f"   '{lab.name}' answers {len(given)} of {len(given)} questions exactly as before.")
+
+    def _compare(
+        self, workspace: Workspace, model: GAG, labs: dict[str, Lab]
+    ) -> tuple[list[Row], list[tuple[Question, dict[str, str]]]]:
+        rows: list[Row] = []
+        examples: list[tuple[Question, dict[str, str]]] = []
+        for name, lab in labs.items():
+            questions = _mixed(lab.test, FAST_QUESTIONS) if self.fast else lab.test
+            methods = self._methods(workspace, model, lab)
+            results = []
+            for position, method in enumerate(methods):
+                self.on_progress(f"compare {name}", position, len(methods), method.name)
+                results.append(evaluate(BaseBacked(method), questions, METRICS))
+            self.on_progress(f"compare {name}", len(methods), len(methods), "done")
+            for result in results:
+                rows += result.rows(name)
+                rows += result.rows(f"{name}/seen", only=seen_by_projector)
+                rows += result.rows(f"{name}/unseen", only=lambda q: not seen_by_projector(q))
+            rows += _expert_rows(name, results)
+            for i in _positions(questions, 2 if name == next(iter(labs)) else 1):
+                examples.append((questions[i], {r.method: r.answers[i].text for r in results}))
+        rows += self._general(model)
+        return rows, examples
+
+    def _methods(self, workspace: Workspace, model: GAG, lab: Lab) -> list[Preparing]:
+        module = model.domains[lab.name].module
+        token = self._constant(workspace, model, lab)
+        return [
+            ClosedBook(model.base, model.general, module.generation),
+            Constant(model.base, module.prompts, token, module.generation),
+            GeneratedContext(model, lab.name),
+            Injected(model, oracle=True),
+            Injected(model),
+        ]
+
+    def _constant(self, workspace: Workspace, model: GAG, lab: Lab) -> ConstantToken:
+        """The control, trained with the projector's steps and data."""
+        build = Build(workspace, lab.name, Sources(), on_progress=self.on_progress)
+        folder = build.run(Build.constant)
+        token = ConstantToken(workspace.config.readout.slots, model.base.table.weight)
+        token.load_state_dict(load_file(folder / PROJECTOR_FILE))
+        return token
+
+    def _general(self, model: GAG) -> list[Row]:
+        """How many general questions stay with the base, and that those are answered as the base alone does."""
+        questions = general_sample(20 if self.fast else GENERAL_QUESTIONS)
+        alone = BaseBacked(ClosedBook(model.base, model.general, model.generation)).answer(questions)
+        mine = model.answer_all(questions)
+        stayed = [i for i, a in enumerate(mine) if a.route and a.route.name == GENERAL]
+        same = [float(mine[i].text == alone[i].text) for i in stayed]
+        self._say(
+            f"   General questions: {len(stayed)} of {len(questions)} routed general, "
+            f"{int(sum(same))} of {len(same)} answered word for word as the base alone."
+        )
+        routed = mean_interval([float(i in set(stayed)) for i in range(len(questions))])
+        rows = [Row.from_interval("gag", GENERAL, "routed_general", routed)]
+        if same:
+            rows.append(Row.from_interval("gag", GENERAL, "identical_to_base", mean_interval(same)))
+        return rows
+
+    def _show(self, rows: Sequence[Row], examples: Sequence[tuple[Question, dict[str, str]]]) -> None:
+        for table in rich_tables([row for row in rows if row.domain != GENERAL]):
+            self.console.print(table)
+        for question, answers in examples:
+            table = Table(title=question.question, title_justify="left")
+            table.add_column("method")
+            table.add_column(f"answer (gold: {question.meta['value']})")
+            for method, text in answers.items():
+                table.add_row(method, text)
+            self.console.print(table)
+        if self.fast:
+            self._say(
+                "--fast trains less and asks fewer questions: these numbers are below what the full demo reaches."
+            )
+
+    def _headline(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/]")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False)
+
+    def _clock(self) -> str:
+        seconds = round(time.perf_counter() - self.started)
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+
+
+def _mixed(questions: Sequence[Question], count: int) -> list[Question]:
+    """`count` questions spread over all of them, every other one about a fact the projector never saw."""
+    seen = [q for q in questions if seen_by_projector(q)]
+    unseen = [q for q in questions if not seen_by_projector(q)]
+    half = min(count // 2, len(unseen))
+    return [q for pair in zip(_spread(seen, half), _spread(unseen, half), strict=True) for q in pair]
+
+
+def _spread(questions: Sequence[Question], count: int) -> list[Question]:
+    return [questions[i * len(questions) // count] for i in range(count)]
+
+
+def _positions(questions: Sequence[Question], count: int) -> list[int]:
+    """Positions of questions to show: about facts the projector never saw."""
+    unseen = [i for i, q in enumerate(questions) if not seen_by_projector(q)]
+    return [unseen[(i + 1) * len(unseen) // (count + 1)] for i in range(count)]
+
+
+def _expert_rows(domain: str, results: Sequence[Evaluated]) -> list[Row]:
+    """The expert's own recall: whether the background it wrote, which egc shows to the base, holds the fact."""
+    egc = next(result for result in results if result.method == "egc")
+    recalls = tuple(
+        fact_recall(answer.background or "", q.meta["value"])
+        for answer, q in zip(egc.answers, egc.questions, strict=True)
+    )
+    expert = Evaluated("expert", egc.questions, egc.answers, {"fact_recall": recalls})
+    subsets: dict[str, Callable[[Question], bool] | None] = {
+        domain: None,
+        f"{domain}/seen": seen_by_projector,
+        f"{domain}/unseen": lambda q: not seen_by_projector(q),
+    }
+    return [row for name, only in subsets.items() for row in expert.rows(name, only=only)]
