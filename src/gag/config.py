@@ -64,6 +64,9 @@ class ExpertConfig(Section):
     lora_targets: str | tuple[str, ...] = Field(
         "all-linear", description="Which linear layers get an adapter: all-linear, or a list of layer names."
     )
+    lora_from_layer: int = Field(
+        0, ge=0, description="First layer with an adapter; below it nothing is trained and no gradient is computed."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
     scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps that warm up.")

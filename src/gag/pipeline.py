@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from gag.models.experts import with_adapter
 from gag.models.fingerprint import frozen
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
-from gag.prompts import Prompts
+from gag.prompts import Message, Prompts
 from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import question_bank
@@ -88,7 +88,7 @@ class Build:
             loaded.fingerprint,
             str(loaded.model.dtype),
             config.expert.model_dump(),
-            self._prompts.to_json(),
+            _said(self._prompts.expert("?")),
             questions_hash(self._questions),
             documents_hash,
         )
@@ -112,7 +112,7 @@ class Build:
     def states(self, expert: TrainedExpert) -> StateStore:
         """Read the knowledge states of every question that the projector learns from."""
         config = self.workspace.config
-        key = states_key(expert.key, self._prompts.to_json(), config.readout)
+        key = states_key(expert.key, _said(self._prompts.expert("?")), config.readout)
         store = StateStore(self._step_folder("states", key))
         questions = [q.question for q in self._align_questions]
         if store.missing(questions):
@@ -157,7 +157,7 @@ class Build:
             base.fingerprint,
             str(base.model.dtype),
             store.folder.name,
-            self._prompts.to_json(),
+            _said(self._prompts.domain("?", self.workspace.config.readout.slots)),
             network,
             config.alignment.model_dump(),
             questions_hash(self._align_questions),
@@ -217,9 +217,8 @@ class Build:
         expert = self.expert()
         folder = self.projector(expert, self.states(expert))
         bank = self.prototypes()
-        key = content_hash(
-            "module", expert.key, folder.name, bank.parent.name, self.workspace.config.generation.model_dump()
-        )
+        generation = self.workspace.config.generation.model_dump()
+        key = content_hash("module", expert.key, folder.name, bank.parent.name, generation, self._prompts.to_json())
         target = self.workspace.module(self.name)
         kept = self._kept_module(target, key)
         processes().wait_for_everyone()  # nobody writes before everybody has looked
@@ -309,7 +308,7 @@ class Build:
             generation=config.generation,
             provenance={
                 "key": key,
-                "code_version": version("gag"),
+                "code_version": _code_version(),
                 "config": config.model_dump(mode="json", exclude={"domains"}),
                 "domain": self._domain.model_dump(mode="json"),
                 "data": {"qa": questions_hash(self._questions), "align_qa": questions_hash(self._align_questions)},
@@ -345,7 +344,7 @@ class Build:
         row = {
             "step": step,
             "key": key,
-            "code_version": version("gag"),
+            "code_version": _code_version(),
             "config": self.workspace.config.model_dump(mode="json"),
             "data": {"qa": questions_hash(self._questions)},
             **more,
@@ -409,6 +408,18 @@ class Build:
         if given is not None:
             return given
         return None if configured is None else self.workspace.path(configured)
+
+
+def _code_version() -> str:
+    try:
+        return version("gag")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _said(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """A prompt as a step's key holds it: what is said, so that templates a step does not use do not matter to it."""
+    return [asdict(message) for message in messages]
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:

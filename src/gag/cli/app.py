@@ -24,11 +24,18 @@ from gag.cli.train import train
 START, MAKE, USE, TEND = "Start", "Build a domain", "Ask", "Look after"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        write_text(f"gag {version('gag')}")
+        raise typer.Exit
+
+
 def build_app() -> typer.Typer:
     """The typer application."""
     app = typer.Typer(
         name="gag",
-        help="Private knowledge in one token: build domain modules, and let a frozen language model answer from them.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -53,10 +60,8 @@ def build_app() -> typer.Typer:
 
 
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        write_text(f"gag {installed('gag')}")
-        raise typer.Exit
+    """Private knowledge in one token: build domain modules, and let a frozen language model answer from them."""

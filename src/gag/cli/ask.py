@@ -9,6 +9,7 @@ import typer
 from gag.cli.answering import Asking, MethodName, ask_once, chosen_generation
 from gag.cli.attaching import open_system
 from gag.cli.options import AsJson, Overrides, QuestionText, WorkspaceFolder
+from gag.cli.output import notes
 from gag.errors import ConfigError, InputError
 from gag.records import GENERAL
 
@@ -42,7 +43,8 @@ def ask(
         )
     place = open_workspace(workspace, overrides=overrides or ())
     route = GENERAL if method == "base" else domain
-    model = open_system(place, route)
+    with notes().status("loading models"):
+        model = open_system(place, route)
     asking = Asking(method, route, chosen_generation(place.config, overrides), show_background, as_json)
     with model.frozen():
         ask_once(model, question, asking)

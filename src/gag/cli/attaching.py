@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gag.cli.output import note
+from gag.cli.output import note, warn
 from gag.errors import DomainError, GagError, ModelError
 from gag.records import GENERAL
 
@@ -78,7 +78,7 @@ def attach_usable(workspace: Workspace, attach: Callable[[DomainModule], object]
     if problems and not taken:
         raise problems[0]
     for problem in problems:
-        note(f"left out: {problem.message} {problem.hint}")
+        warn(f"left out: {problem.message} {problem.hint}")
     if not taken:
         note("There is no domain module yet, only the general route. Build one: gag build NAME --qa FILE.jsonl")
     return taken

@@ -24,7 +24,8 @@ def chat(workspace: WorkspaceFolder = None, overrides: Overrides = None, as_json
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
-    model = open_system(place)
+    with notes().status("loading models"):
+        model = open_system(place)
     asking = Asking(generation=chosen_generation(place.config, overrides), as_json=as_json)
     note(f"Routes: {', '.join([GENERAL, *model.domains])}. Each question stands alone; none is remembered.")
     note(HELP)

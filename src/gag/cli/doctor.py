@@ -14,7 +14,7 @@ import typer
 
 from gag.cli.attaching import workspace_or_defaults
 from gag.cli.options import AsJson, Overrides, WorkspaceFolder
-from gag.cli.output import note, notes, write_json, write_table, write_text
+from gag.cli.output import note, notes, warn, write_json, write_table, write_text
 from gag.errors import GagError
 
 if TYPE_CHECKING:
@@ -156,11 +156,13 @@ def _version(name: str) -> str | None:
 
 
 def _print(report: dict[str, Any]) -> None:
-    write_text(f"workspace  {report['workspace'] or 'none here: the defaults are shown (gag init DIR makes one)'}")
+    write_text(
+        f"{'workspace':<18} {report['workspace'] or 'none here: the defaults are shown (gag init DIR makes one)'}"
+    )
     for key, value in report["machine"].items():
         shown = ", ".join(value) or "none" if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
         write_text(f"{key.replace('_', ' '):<18} {shown}")
-    write_text("packages           " + ", ".join(f"{k} {v or 'MISSING'}" for k, v in report["packages"].items()))
+    write_text(f"{'packages':<18} " + ", ".join(f"{k} {v or 'MISSING'}" for k, v in report["packages"].items()))
     rows = []
     for role, row in report["models"].items():
         if row["problem"]:
@@ -177,7 +179,7 @@ def _print(report: dict[str, Any]) -> None:
     write_table(["model", "source", "loaded", "size", "chat"], rows)
     for role, row in report["models"].items():
         if row["problem"]:
-            note(f"{role}: {row['problem']} {row['mend']}")
+            warn(f"{role}: {row['problem']} {row['mend']}")
     for extra, row in report["extras"].items():
         if row["missing"]:
             note(f"extra [{extra}]: {', '.join(row['missing'])} not installed; {row['install']}")

@@ -10,7 +10,7 @@ import typer
 
 from gag.cli.building import shown_path, where
 from gag.cli.options import AsJson, DomainName, Overrides, WorkspaceFolder
-from gag.cli.output import note, notes, say_error, write_json, write_table, write_text
+from gag.cli.output import note, notes, say_error, warn, write_json, write_table, write_text
 from gag.errors import ConfigError, DomainError
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def domain_app() -> typer.Typer:
     """The group of verbs."""
-    app = typer.Typer(name="domain", help="The workspace's domain modules.", no_args_is_help=True)
+    app = typer.Typer(
+        name="domain", help="List, check, add and remove the workspace's domain modules.", no_args_is_help=True
+    )
     app.command("list")(list_domains)
     app.command("show")(show)
     app.command("verify")(verify)
@@ -46,7 +48,7 @@ def list_domains(workspace: WorkspaceFolder = None, overrides: Overrides = None,
     write_table(columns, table, numbers=[6])
     for row in rows:
         if row["problem"]:
-            note(f"{row['name']} cannot be used: {row['problem']}")
+            warn(f"{row['name']} cannot be used: {row['problem']}")
 
 
 def show(
@@ -79,7 +81,7 @@ def show(
 
 
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The domain; all of them if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The domain; all of them if left out.")] = None,
     workspace: WorkspaceFolder = None,
     overrides: Overrides = None,
     as_json: AsJson = False,

@@ -58,6 +58,8 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> int:
         say_error(error.message, error.hint)
         return error.exit_code
     if isinstance(error, typer.TyperException):
+        if not error.format_message().strip():  # no arguments: the help was shown
+            return 2
         say_error(error.format_message(), f"See: {_help_of(error)}")
         return 2
     if isinstance(error, typer.Abort):

@@ -15,7 +15,7 @@ from gag.errors import InputError
 
 def export_app() -> typer.Typer:
     """The group of verbs."""
-    app = typer.Typer(name="export", help="Take work to other tools.", no_args_is_help=True)
+    app = typer.Typer(name="export", help="Take a domain's training to other tools.", no_args_is_help=True)
     app.callback()(_group)
     app.command("llamafactory")(llamafactory)
     return app
@@ -61,4 +61,4 @@ def llamafactory(
 
 
 def _group() -> None:
-    """Take work to other tools."""
+    """Take a domain's training to other tools."""

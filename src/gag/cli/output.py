@@ -62,6 +62,12 @@ def note(text: str) -> None:
         notes().print(Text(text, style="dim"), soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """One line about something that was left out or does not work."""
+    if is_main_process():
+        notes().print(Text(text, style="yellow"), soft_wrap=True)
+
+
 def say_error(message: str, hint: str) -> None:
     """Two lines: what is wrong and where, and what to do."""
     rank = os.environ.get("RANK", "0")

@@ -15,6 +15,7 @@ SETTINGS = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "DATASETS_VERBOSITY": "error",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 LOGGERS = ("accelerate", "datasets", "peft", "transformers", "trl", "torch", "matplotlib")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gag.cli.attaching import open_router
 from gag.cli.options import AsJson, Overrides, QuestionText, WorkspaceFolder
-from gag.cli.output import write_json, write_table, write_text
+from gag.cli.output import notes, write_json, write_table, write_text
 from gag.errors import InputError
 
 
@@ -22,7 +22,8 @@ def route(
 
     if not question.strip():
         raise InputError("The question is empty.", 'Ask one: gag route "What is …?"')
-    router = open_router(open_workspace(workspace, overrides=overrides or ()))
+    with notes().status("loading the encoder"):
+        router = open_router(open_workspace(workspace, overrides=overrides or ()))
     found = router.route([question])[0]
     scores = dict(found.scores)
     if as_json:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def router_app() -> typer.Typer:
     """The group of verbs."""
-    app = typer.Typer(name="router", help="The router.", no_args_is_help=True)
+    app = typer.Typer(name="router", help="Measure the router.", no_args_is_help=True)
     app.callback()(_group)
     app.command("eval")(evaluate)
     return app
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def _group() -> None:
-    """The router."""
+    """Measure the router."""
 
 
 def _router(prototypes_from: Path | None, workspace: Path | None, overrides: list[str]) -> Router:

@@ -26,6 +26,7 @@ from gag.models.projector import stacked_states
 from gag.prompts import Prompts
 from gag.records import Question
 from gag.training.checkpoint import RunState, load_checkpoint, restore_optimizer, save_checkpoint
+from gag.training.order import like_lengths
 from gag.training.progress import Progress, silent
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -265,14 +266,8 @@ def nth_batch(examples: Sequence[Example], config: AlignmentConfig, step: int) -
     """The questions of a step: epochs in an order of their own, questions of like length together."""
     per_epoch = -(-len(examples) // config.batch_size)
     epoch, position = divmod(step, per_epoch)
-    generator = torch.Generator().manual_seed(config.seed + epoch)
-    order = torch.randperm(len(examples), generator=generator).tolist()
-    stretch = config.batch_size * 8
-    for start in range(0, len(order), stretch):
-        order[start : start + stretch] = sorted(order[start : start + stretch], key=lambda i: examples[i].tail)
-    batches = [order[i : i + config.batch_size] for i in range(0, len(order), config.batch_size)]
-    turn = torch.randperm(len(batches), generator=generator).tolist()
-    return [examples[i] for i in batches[turn[position]]]
+    batches = like_lengths([e.tail for e in examples], config.batch_size, config.seed + epoch)
+    return [examples[i] for i in batches[position]]
 
 
 def schedule(config: AlignmentConfig, step: int, total: int) -> float:

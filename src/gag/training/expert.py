@@ -16,12 +16,13 @@ from typing import Any
 import datasets
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
 from gag.atomic import disk_errors
 from gag.config import ExpertConfig
+from gag.errors import ConfigError
 from gag.models import chat
 from gag.models.attention import training_attention
 from gag.models.device import choose_dtype
@@ -29,6 +30,7 @@ from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
 from gag.records import Document, Question
 from gag.training.answer_loss import AnswerLossTrainer
+from gag.training.order import LikeLengths
 from gag.training.processes import processes
 from gag.training.progress import Progress, silent
 
@@ -67,7 +69,7 @@ def train_expert(
     torch.manual_seed(config.seed)
     model: Any = loaded.model
     if config.method == "lora":
-        model = get_peft_model(model, _lora(config))
+        model = get_peft_model(model, _lora(config, model))
     else:
         model.requires_grad_(True)
     if config.pretrain_epochs and data.documents:
@@ -102,6 +104,15 @@ class _Stage:
     rows: list[dict[str, list[int]]]
 
 
+class _Trainer(AnswerLossTrainer):
+    """Takes its batches in an order that can be gone on with (the library's draws from the global random state)."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LikeLengths:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LikeLengths([len(ids) for ids in rows["input_ids"]], step, self.args.seed)
+
+
 class _Told(TrainerCallback):
     """Passes the trainer's steps and losses on."""
 
@@ -127,7 +138,7 @@ def _run(
     report_to: Sequence[str],
 ) -> None:
     folder = out / f"{stage.name}-checkpoints"
-    trainer = AnswerLossTrainer(
+    trainer = _Trainer(
         model=model,
         args=_arguments(config, stage, folder, next(model.parameters()), report_to),
         train_dataset=datasets.Dataset.from_list(stage.rows),
@@ -171,9 +182,9 @@ def _arguments(
         lr_scheduler_type=config.scheduler if config.scheduler != "constant" else "constant_with_warmup",
         warmup_steps=round(config.warmup * total),
         weight_decay=config.weight_decay,
-        gradient_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=config.gradient_checkpointing,  # its old name, on by default in TRL
         max_length=None,
-        train_sampling_strategy="group_by_length",
         use_cpu=on_cpu,
         bf16=autocast,
         dataloader_pin_memory=not on_cpu,
@@ -188,13 +199,20 @@ def _arguments(
     )
 
 
-def _lora(config: ExpertConfig) -> LoraConfig:
+def _lora(config: ExpertConfig, model: PreTrainedModel) -> LoraConfig:
     targets = config.lora_targets
+    count = int(model.config.get_text_config().num_hidden_layers)
+    if config.lora_from_layer >= count:
+        raise ConfigError(
+            f"expert.lora_from_layer is {config.lora_from_layer}, but the expert model has {count} layers.",
+            f"Use 0 to {count - 1}.",
+        )
     return LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        layers_to_transform=list(range(config.lora_from_layer, count)) if config.lora_from_layer else None,
         task_type="CAUSAL_LM",
     )
 
@@ -211,14 +229,18 @@ def _pretraining_pieces(
     return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
 
 
-def _save(model: PreTrainedModel, loaded: LoadedModel, target: Path) -> None:
+def _save(model: Any, loaded: LoadedModel, target: Path) -> None:
     """Write the result beside its place, then rename."""
     state = processes()
     if state.is_main_process:
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(str(partial))
         if target.name == MODEL:
+            model.save_pretrained(str(partial))
             loaded.tokenizer.save_pretrained(str(partial))
+        else:
+            for adapter in model.peft_config.values():
+                adapter.base_model_name_or_path = loaded.source  # not the folder where it lies on this machine
+            model.save_pretrained(str(partial), save_embedding_layers=False)
         partial.rename(target)
     state.wait_for_everyone()

@@ -1,0 +1,1 @@
+"""What the system costs beside the plain way of doing the same: python -m benchmarks."""
