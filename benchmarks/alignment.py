@@ -114,7 +114,7 @@ def alignment_rows(base: Base, plan: Plan, described: dict[str, Any]) -> list[Ro
 
 
 def memory_rows(base: Base, step: Step, prefixes: list[Prefix]) -> list[Row]:
-    """Peak memory of a step of both ways. Ours goes first: what it leaves to the process is not counted for plain."""
+    """Peak memory of a step of both ways."""
     held = sum(prefix.bytes for prefix in prefixes)
     ours = allocated_peak(lambda: kept(base, step, prefixes), base.device) + held
     plain = allocated_peak(lambda: whole(base, step), base.device)

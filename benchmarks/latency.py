@@ -1,24 +1,28 @@
 """How long the first token of an answer takes: python -m benchmarks.latency [--json FILE]
 
 A GAG answer (route, expert, projector, base) against the base alone, one question at a time, split by part. The domain
-module is made for this run and untrained: the numbers in its weights do not change what they cost.
+module is made for this run and untrained: the numbers in its weights do not change what they cost. Its expert is a
+whole model; the same as an adapter over it, as `gag build` makes one by default, is a row of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from benchmarks.measure import Row, alternating, machine, ratio, report, row
 from benchmarks.readout import endless, lab_questions
-from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig, RouterConfig
+from gag.config import Config, ExpertConfig, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig
 from gag.domain import ModelReference, ModuleSpec, Routing, write_module
 from gag.models.base import Base
 from gag.models.chat import EncodedPrompt
@@ -33,7 +37,7 @@ from gag.routing.prototypes import general_questions, question_bank
 from gag.routing.router import Router
 from gag.system import GAG, Attached
 
-PREFILL, GENERATE = "prefill", "generate"
+PREFILL, GENERATE, ADAPTER = "prefill", "generate", "adapter"
 BANK_QUESTIONS = 64
 
 
@@ -90,16 +94,18 @@ def first_token_rows(gag: GAG, questions: Sequence[str], plan: Plan) -> list[Row
         lambda turn: asked[turn % len(asked)].routed(),
         lambda turn: asked[turn % len(asked)].alone(),
         lambda turn: asked[turn % len(asked)].closed_book(),
+        lambda turn: asked[turn % len(asked)].named(ADAPTER),
         lambda turn: gag.router.encoder.encode([questions[turn % len(asked)]]),
         lambda turn: gag.router.route_embeddings(asked[turn % len(asked)].embedding),
         lambda turn: attached.read([questions[turn % len(asked)]]),
         lambda turn: attached.vectors(asked[turn % len(asked)].readings),
         lambda turn: asked[turn % len(asked)].injected(),
     ]
-    gag_, alone, closed, *parts = alternating(plan.rounds, *calls, device=device, warm=len(questions))
+    gag_, alone, closed, adapter, *parts = alternating(plan.rounds, *calls, device=device, warm=len(questions))
     names = ("encoder", "match", "expert's prefill", "projector", "base's prefill, with the vector")
     rows = [
         row("first token of a GAG answer, prefill readout", 1000 * statistics.median(gag_), "ms"),
+        row("the same, the expert an adapter over a shared model", 1000 * statistics.median(adapter), "ms"),
         row("first token of the base alone, the same prompt", 1000 * statistics.median(alone), "ms"),
         row("first token of the base alone, its own shorter prompt", 1000 * statistics.median(closed), "ms"),
     ]
@@ -110,6 +116,7 @@ def first_token_rows(gag: GAG, questions: Sequence[str], plan: Plan) -> list[Row
         *rows,
         row("GAG against the base alone, the same prompt", ratio(gag_, alone), "times", at_most=2.3),
         row("GAG against the base alone, its own shorter prompt", ratio(gag_, closed), "times"),
+        row("GAG with an adapter against the base alone, the same prompt", ratio(adapter, alone), "times"),
     ]
 
 
@@ -184,25 +191,50 @@ def first_token(base: Base, prompt: EncodedPrompt, vectors: Tensor | None) -> in
 
 
 def throwaway_system(models: Models, questions: Sequence[str], folder: Path, plan: Plan) -> GAG:
-    """A system with two untrained modules over the same models: `prefill`, and `generate` that nothing routes to."""
-    router_config = RouterConfig()
-    encoder = Encoder.from_loaded(models.encoder, router_config)
-    general = [question.question for question in general_questions(router_config, None)][: len(questions)]
-    pool = ExpertPool(ModelConfig(source=models.expert.source))
-    pool._shared[(models.expert.source, models.expert.revision, True)] = models.expert
-    bank = question_bank(questions, encoder, router_config)
-    base = Base.from_loaded(models.base)
-    gag = GAG(base, Router(encoder, {GENERAL: question_bank(general, encoder, router_config)}), pool)
-    for mode in (PREFILL, GENERATE):
+    """A system with three untrained modules: `prefill`, and two that are asked by name and nothing routes to."""
+    config = Config()
+    encoder = Encoder.from_loaded(models.encoder, config.router)
+    general = [question.question for question in general_questions(config.router, None)][: len(questions)]
+    base, pool = Base.from_loaded(models.base), _pool(models.expert)
+    gag = GAG(base, Router(encoder, {GENERAL: question_bank(general, encoder, config.router)}), pool)
+    bank = question_bank(questions, encoder, config.router)
+    adapter = write_adapter(models.expert, config.expert, folder / "peft")
+    for name in (PREFILL, GENERATE, ADAPTER):
+        mode: Literal["generate", "prefill"] = "generate" if name == GENERATE else "prefill"
         readout = ReadoutConfig(mode=mode, layers=(models.layer,), max_new_tokens=plan.tokens)
-        spec = _spec(mode, models, encoder, readout, len(bank))
-        shape = ProjectorShape(spec.expert.hidden_size, base.hidden_size, 1, 1)
-        projector = Projector(spec.projector, shape)
+        spec = _spec(name, models, encoder, readout, len(bank))
         write_module(
-            folder / mode, spec, projector=projector.state_dict(), prototypes=bank if mode == PREFILL else -bank
+            folder / name,
+            spec,
+            projector=Projector(
+                spec.projector, ProjectorShape(spec.expert.hidden_size, base.hidden_size, 1, 1)
+            ).state_dict(),
+            prototypes=bank if name == PREFILL else -bank,
+            expert_adapter=adapter if name == ADAPTER else None,
         )
-        gag.attach(folder / mode)
+        gag.attach(folder / name)
     return gag
+
+
+def write_adapter(expert: LoadedModel, config: ExpertConfig, folder: Path) -> Path:
+    """A random LoRA adapter of the configured rank for the expert's model, as PEFT saves it."""
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        target_modules=config.lora_targets if isinstance(config.lora_targets, str) else list(config.lora_targets),
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    get_peft_model(copy.deepcopy(expert.model), lora).save_pretrained(str(folder))
+    return folder
+
+
+def _pool(expert: LoadedModel) -> ExpertPool:
+    """A pool that has the model already: one copy for whole experts, one for those under adapters."""
+    pool = ExpertPool(ModelConfig(source=expert.source))
+    pool._shared[(expert.source, expert.revision, True)] = expert
+    pool._shared[(expert.source, expert.revision, False)] = replace(expert, model=copy.deepcopy(expert.model))
+    return pool
 
 
 def _spec(name: str, models: Models, encoder: Encoder, readout: ReadoutConfig, prototypes: int) -> ModuleSpec:

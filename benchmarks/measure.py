@@ -6,6 +6,7 @@ of the machine meets both; a ratio is the median of the turns' ratios.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -114,6 +115,8 @@ def allocated_peak(step: Callable[[], object], device: torch.device) -> int:
 
 def resident_peak(step: Callable[[], object]) -> int | None:
     """How far the process's resident memory rises above its size before `step`; None where the system can't say."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what is freed but kept, or growth would hide in it
     with suppress(OSError, KeyError, ValueError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the highest size so far
         before = _status("VmRSS")

@@ -130,6 +130,12 @@ class ProjectorConfig(Section):
         0.1, gt=0, description="Size of the first outputs around one learned vector, in units of an embedding's norm."
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the last layer, in training.")
+    warm_start: Literal["none", "regression"] = Field(
+        "none",
+        description="regression: before training, fit the states to the base's embeddings of the background's own text "
+        "(closed form; gated_residual in generate mode), so that a slot starts as something the base can read.",
+    )
+    ridge: float = Field(0.1, gt=0, description="Regularisation of that regression, a share of the inputs' variance.")
 
 
 class AlignmentConfig(Section):
@@ -249,6 +255,10 @@ class Config(Section):
     def _readout_and_projector(self) -> Config:
         if (self.projector.kind == "attention") != (self.readout.pooling == "none"):
             raise ValueError("projector.kind attention and readout.pooling none go together: set both or neither")
+        if self.projector.warm_start != "none" and (
+            self.projector.kind != "gated_residual" or self.readout.mode != "generate"
+        ):
+            raise ValueError("projector.warm_start needs projector.kind gated_residual and readout.mode generate")
         return self
 
 

@@ -23,12 +23,14 @@ from gag.atomic import new_file
 from gag.config import DomainConfig
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
 from gag.errors import BusyError, ConfigError, DomainError, InputError, ModelError
+from gag.models import chat
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.experts import with_adapter
 from gag.models.fingerprint import frozen
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
+from gag.models.readout import segment_embeddings
 from gag.prompts import Message, Prompts
 from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
 from gag.routing.encoder import Encoder
@@ -131,7 +133,8 @@ class Build:
         states = store.load([q.question for q in self._align_questions])
         torch.manual_seed(self.workspace.config.alignment.seed)
         module = Projector(config, self._shape(states[0].shape[-1]))
-        module.initialise(torch.cat(states), self._base.table.weight)
+        targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
+        module.initialise(states, self._base.table.weight, targets)
         return self._align("projector", module, states, folder)
 
     def constant(self) -> Path:
@@ -148,6 +151,16 @@ class Build:
         torch.manual_seed(self.workspace.config.alignment.seed)
         module = ConstantToken(self.workspace.config.readout.slots, self._base.table.weight)
         return self._align("constant", module, states, folder)
+
+    def _warm_start_targets(self, store: StateStore) -> Tensor:
+        """What each slot should be near to: the base's embeddings of the background's segments [n, slots, d_base]."""
+        base, slots = self._base, self.workspace.config.readout.slots
+        rows = []
+        for question in self._align_questions:
+            text = store.get(question.question).background or question.answers[0]
+            ids = chat.encode_answer(text, base.tokenizer)
+            rows.append(segment_embeddings(ids[:-1] or ids, base.table.weight, slots))
+        return torch.stack(rows).cpu()
 
     def _aligned_folder(self, step: str, store: StateStore, network: object) -> Path:
         """The folder of an alignment, named by all that it depends on; `network` is the trained module's config."""

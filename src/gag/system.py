@@ -182,14 +182,13 @@ class GAG:
         for name in dict.fromkeys(route.name for route in routes):
             members = [i for i, route in enumerate(routes) if route.name == name]
             batch = [questions[i] for i in members]
-            found = self._general(batch) if name == GENERAL else self._injected(self._domain(name), batch)
+            if name == GENERAL:
+                found = self._general(batch, generation or self.generation)
+            else:
+                attached = self._domain(name)
+                found = self._injected(attached, batch, generation or attached.module.generation)
             for i, item in zip(members, found, strict=True):
-                prepared[i] = replace(
-                    item,
-                    route=routes[i],
-                    generation=generation or item.generation,
-                    timings={**seconds, **item.timings},
-                )
+                prepared[i] = replace(item, route=routes[i], timings={**seconds, **item.timings})
         return [item for item in prepared if item is not None]
 
     def stream(self, question: str, *, domain: str | None = None) -> Iterator[str]:
@@ -206,10 +205,15 @@ class GAG:
         """A context that raises RunError at its end if a byte of the base changed in it."""
         return frozen(self.base.model, "the base")
 
-    def _general(self, questions: Sequence[Question]) -> list[Prepared]:
-        return [Prepared(q, self.base.encode(self.general.general(q.question)), self.generation) for q in questions]
+    def _general(self, questions: Sequence[Question], generation: GenerationConfig) -> list[Prepared]:
+        room = generation.max_new_tokens
+        return [
+            Prepared(q, self.base.encode(self.general.general(q.question), room=room), generation) for q in questions
+        ]
 
-    def _injected(self, attached: Attached, questions: Sequence[Question]) -> list[Prepared]:
+    def _injected(
+        self, attached: Attached, questions: Sequence[Question], generation: GenerationConfig
+    ) -> list[Prepared]:
         slots = attached.module.readout.slots
         started = time.perf_counter()
         readings = attached.read([q.question for q in questions])
@@ -222,8 +226,8 @@ class GAG:
         return [
             Prepared(
                 question=q,
-                prompt=self.base.encode(attached.prompts.domain(q.question, slots)),
-                generation=attached.module.generation,
+                prompt=self.base.encode(attached.prompts.domain(q.question, slots), room=generation.max_new_tokens),
+                generation=generation,
                 vectors=vector,
                 added_tokens=slots,
                 background=reading.background,

@@ -20,6 +20,8 @@ from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
 from gag.testing import VOCABULARY, byte_tokenizer, tiny_causal_lm, tiny_encoder
 
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
 LIMITS = {"float32_gflops": 100.0, "bfloat16_gflops": 100.0}
 TINY: dict[str, Any] = {
     **gpu.EXPERT,

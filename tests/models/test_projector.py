@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gag.config import ProjectorConfig
-from gag.models.projector import Projector, ProjectorShape, projector_from_tensors, stacked_states
+from gag.models.projector import ConstantToken, Projector, ProjectorShape, projector_from_tensors, stacked_states
 
 KINDS = ("mlp", "gated_residual", "attention")
 NORMALISED = ("none", "layer_norm", "standardize")
@@ -79,7 +79,7 @@ def test_attention_needs_its_mask() -> None:
 def test_the_same_again_from_disk(tmp_path: Path, kind: str, normalised: str) -> None:
     projector = made(kind, normalize_input=normalised, dropout=0.5)
     states, mask = batch(projector)
-    projector.initialise(states[mask], torch.randn(50, 32))
+    projector.initialise([s[m] for s, m in zip(states, mask, strict=True)], torch.randn(50, 32))
     save_file(projector.state_dict(), tmp_path / "p.safetensors")
     again = projector_from_tensors(projector.config, projector.shape, load_file(tmp_path / "p.safetensors"))
     assert not again.training
@@ -102,19 +102,19 @@ def test_the_first_outputs_are_an_embedding_long_and_vary_by_the_scale(kind: str
     length = 3.0
     table = torch.nn.functional.normalize(torch.randn(64, 32), dim=-1) * length
     states = 5 + 7 * torch.randn(200, 3, 16)
-    projector.initialise(states, table)
+    given = states.unsqueeze(1) if kind == "attention" else states.unsqueeze(1).expand(-1, 2, -1, -1)
+    projector.initialise(list(given), table)
     torch.testing.assert_close(projector.slot_vectors.norm(dim=-1), torch.full((2,), length))
     assert not torch.allclose(projector.slot_vectors[0], projector.slot_vectors[1])
-    inputs = states.unsqueeze(1) if kind == "attention" else states.unsqueeze(1).expand(-1, 2, -1, -1)
     with torch.no_grad():
-        added = projector.eval()(inputs, torch.ones(inputs.shape[:2], dtype=torch.bool)) - projector.slot_vectors
+        added = projector.eval()(given, torch.ones(given.shape[:2], dtype=torch.bool)) - projector.slot_vectors
     assert added.norm(dim=-1).mean().item() == pytest.approx(scale * length, rel=0.15)
 
 
 def test_standardised_states_have_no_mean_and_unit_deviation() -> None:
     projector = made("mlp", layers=2)
     states = torch.tensor([2.0, -3.0])[:, None] + torch.tensor([4.0, 0.5])[:, None] * torch.randn(4000, 2, 16)
-    projector.initialise(states, torch.randn(50, 32))
+    projector.initialise(list(states.unsqueeze(1).expand(-1, 2, -1, -1)), torch.randn(50, 32))
     seen: list[Tensor] = []
     projector.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
@@ -122,9 +122,37 @@ def test_standardised_states_have_no_mean_and_unit_deviation() -> None:
     projector(states[:, None].expand(-1, 2, -1, -1))
     assert seen[0].mean((0, 2)).abs().max().item() < 0.05
     torch.testing.assert_close(seen[0].std((0, 2)), torch.ones(2), rtol=0.05, atol=0)
-    one = made("mlp")
-    one.initialise(torch.randn(1, 3, 16), torch.randn(50, 32))
+    one = made("mlp", slots=1)
+    one.initialise([torch.randn(1, 3, 16)], torch.randn(50, 32))
     assert torch.equal(one.state_deviation, torch.ones(3, 16))
+
+
+def test_a_warm_start_is_the_ridge_regression_to_its_targets() -> None:
+    """States that are a linear map of the targets are mapped back, before any training; much ridge gives the mean."""
+    torch.manual_seed(3)
+    targets = torch.randn(200, 2, 8)
+    states = [torch.cat([t, -t], dim=-1).unsqueeze(1).expand(-1, 3, -1) for t in targets]
+    for ridge, tolerance in ((1e-6, 1e-2), (1e6, None)):
+        chosen = ProjectorConfig(kind="gated_residual", ridge=ridge, warm_start="regression", normalize_input="none")
+        projector = Projector(chosen, ProjectorShape(16, 8, 2, 3))
+        projector.network.norm = torch.nn.Identity()  # type: ignore[assignment]
+        projector.initialise(states, torch.randn(50, 8), targets)
+        with torch.no_grad():
+            out = projector.eval()(torch.stack(states))
+        if tolerance is not None:
+            torch.testing.assert_close(out, targets, rtol=tolerance, atol=tolerance)
+        else:
+            torch.testing.assert_close(out, targets.mean((0, 1)).expand_as(out), rtol=1e-2, atol=1e-2)
+
+
+def test_the_control_does_not_look_at_the_states() -> None:
+    torch.manual_seed(0)
+    table = 3 * torch.nn.functional.normalize(torch.randn(50, 32), dim=-1)
+    token = ConstantToken(2, table)
+    torch.testing.assert_close(token.slot_vectors.norm(dim=-1), torch.full((2,), 3.0))
+    out = token(torch.randn(4, 7, 1, 16), torch.ones(4, 7, dtype=torch.bool))
+    assert out.shape == (4, 2, 32)
+    assert torch.equal(out, token(torch.zeros(4, 1, 1, 1)))
 
 
 def test_layers_are_mixed_by_slot() -> None:

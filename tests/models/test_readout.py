@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gag.config import ReadoutConfig
-from gag.models.readout import pool
+from gag.models.readout import pool, segment_embeddings
 
 
 def readout(**choices: object) -> ReadoutConfig:
@@ -112,3 +112,10 @@ def test_the_result_is_float32_whatever_the_states_are() -> None:
     fine = torch.full((300, 1, 2), 1.01).bfloat16()
     wanted = float(torch.tensor(1.01).bfloat16())
     assert pool(fine, readout(pooling="mean"))[0, 0, 0].item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_segments_of_a_text_as_the_base_would_embed_them() -> None:
+    table = torch.arange(10.0)[:, None].repeat(1, 3).bfloat16()
+    assert segment_embeddings([1, 2, 5, 7], table, 2)[:, 0].tolist() == [1.5, 6.0]
+    assert segment_embeddings([4], table, 3)[:, 1].tolist() == [4.0, 4.0, 4.0]
+    assert segment_embeddings([1, 2], table, 1).dtype == torch.float32

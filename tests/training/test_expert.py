@@ -113,7 +113,7 @@ def test_the_models_context_limits_examples_too(tmp_path: Path) -> None:
 def test_the_loss_is_the_librarys(source: str, tmp_path: Path, method: str) -> None:
     model: Any = loaded(source).model
     if method == "lora":
-        model = peft.get_peft_model(model, module._lora(config()))
+        model = peft.get_peft_model(model, module._lora(config(), model))
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter)

@@ -55,66 +55,99 @@ class Projector(nn.Module):
         self.slot_vectors = nn.Parameter(torch.zeros(shape.slots, shape.d_base))
 
     @torch.no_grad()
-    def initialise(self, states: Float[Tensor, "n l d"], embedding: Float[Tensor, "vocabulary d_base"]) -> None:
+    def initialise(
+        self,
+        states: Sequence[Float[Tensor, "t l d"]],
+        embedding: Float[Tensor, "vocabulary d_base"],
+        targets: Float[Tensor, "n k d_base"] | None = None,
+    ) -> None:
         """Set the input statistics from training `states` and the output's scale from the base's `embedding`.
 
-        The learned vector starts at the mean embedding plus a random direction, together as long as an embedding
-        typically is; the network's output starts at `output_scale` of that length.
+        The learned vectors start in random directions, as long as an embedding typically is; the network's output
+        starts at `output_scale` of that length. With `targets` (warm start: what each slot should be near to, see
+        `segment_embeddings`), a ridge regression from the states to them takes the place of both.
         """
+        flat = torch.cat([s.float() for s in states])
         if self.config.normalize_input == "standardize":
-            self.state_mean.copy_(states.mean(0))
-            self.state_deviation.copy_(states.std(0).clamp_min(1e-6) if len(states) > 1 else torch.ones_like(states[0]))
-        norm = embedding.float().norm(dim=-1).median()
+            self.state_mean.copy_(flat.mean(0))
+            self.state_deviation.copy_(flat.std(0).clamp_min(1e-6) if len(flat) > 1 else torch.ones_like(flat[0]))
+        if targets is not None and isinstance(self.network, GatedResidual):
+            pooled = self._pooled(torch.stack([s.float() for s in states]), None)
+            self.network.fit(pooled.flatten(0, 1), targets.float().flatten(0, 1), self.config.ridge)
+            self.slot_vectors.zero_()
+            return
+        norm = embedding.float().norm(dim=-1).median().cpu()
         noise = torch.randn_like(self.slot_vectors)
-        self.slot_vectors.copy_(noise / noise.norm(dim=-1, keepdim=True) * norm)
-        sample = states[torch.randperm(len(states))[:256]].unsqueeze(1)
-        mask = torch.ones(sample.shape[:2], dtype=torch.bool)
-        before = self.slot_vectors.clone()
         self.slot_vectors.zero_()
-        typical = self.eval()(sample.expand(-1, self.shape.slots, -1, -1) if self.pool is None else sample, mask)
-        self.slot_vectors.copy_(before)
-        last = self.network.out if isinstance(self.network, GatedResidual) else self.network[-1]  # type: ignore[index]
-        scale = self.config.output_scale * norm / typical.norm(dim=-1).mean().clamp_min(1e-8)
-        for parameter in last.parameters():
-            parameter.mul_(scale)
+        sample, mask = stacked_states(list(states[:256]), torch.device("cpu"))
+        typical = self.eval()(sample, mask).norm(dim=-1).mean().clamp_min(1e-8)
+        self.slot_vectors.copy_(noise / noise.norm(dim=-1, keepdim=True) * norm)
+        scale = self.config.output_scale * norm / typical
+        for layer in self.network.last if isinstance(self.network, GatedResidual) else (self._last_linear(),):
+            for parameter in layer.parameters():
+                parameter.mul_(scale)
 
-    def forward(
-        self, states: Float[Tensor, "b t l d"], mask: Bool[Tensor, "b t"] | None = None
-    ) -> Float[Tensor, "b k d_base"]:
-        """One vector a slot; `mask` says which background states are real, for the attention kind."""
-        states = states.float()
+    def _last_linear(self) -> nn.Module:
+        network = self.network
+        assert isinstance(network, nn.Sequential)
+        return network[-1]
+
+    def _pooled(self, states: Float[Tensor, "b t l d"], mask: Bool[Tensor, "b t"] | None) -> Float[Tensor, "b k d"]:
+        """States normalised and brought to one vector a slot: layers mixed, an unpooled background attended over."""
         if self.config.normalize_input == "standardize":
             states = (states - self.state_mean) / self.state_deviation
         elif self.config.normalize_input == "layer_norm":
             states = nn.functional.layer_norm(states, states.shape[-1:])
         mix = self.layer_mix.softmax(-1)
-        if self.pool is not None:
-            if mask is None:
-                raise ValueError("the attention projector needs the mask of real states")
-            pooled = self.pool(states, mask, mix)
-        else:
-            pooled = torch.einsum("bkld,kl->bkd", states, mix)
-        out: Tensor = self.network(pooled) + self.slot_vectors
+        if self.pool is None:
+            return torch.einsum("bkld,kl->bkd", states, mix)
+        if mask is None:
+            raise ValueError("the attention projector needs the mask of real states")
+        pooled: Tensor = self.pool(states, mask, mix)
+        return pooled
+
+    def forward(
+        self, states: Float[Tensor, "b t l d"], mask: Bool[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b k d_base"]:
+        """One vector a slot; `mask` says which background states are real, for the attention kind."""
+        out: Tensor = self.network(self._pooled(states.float(), mask)) + self.slot_vectors
         return out
 
 
 class GatedResidual(nn.Module):
-    """LayerNorm, Linear to the base's width, then an MLP update let through by a learned gate."""
+    """LayerNorm and Linear to the base's width, plus an MLP update let through by a learned gate."""
 
     def __init__(self, d_expert: int, hidden: int, d_base: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(d_expert)
         self.enter = nn.Linear(d_expert, d_base)
         self.update = nn.Sequential(
-            nn.LayerNorm(d_base), nn.Linear(d_base, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, d_base)
+            nn.Linear(d_expert, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, d_base)
         )
-        self.gate = nn.Linear(d_base, d_base)
-        self.out = nn.Linear(d_base, d_base)
+        self.gate = nn.Linear(d_expert, d_base)
+
+    @property
+    def last(self) -> tuple[nn.Module, ...]:
+        """The layers whose size is the output's size."""
+        return (self.enter, self.update[-1])
+
+    def fit(self, inputs: Float[Tensor, "n d"], targets: Float[Tensor, "n d_base"], ridge: float) -> None:
+        """Set the linear part to the ridge regression from `inputs` to `targets`; the update starts at nothing."""
+        x = self.norm(inputs).double()
+        mean, middle = x.mean(0), targets.double().mean(0)
+        centred = x - mean
+        gram = centred.T @ centred
+        gram.diagonal().add_(ridge * gram.diagonal().mean())
+        weight = torch.linalg.solve(gram, centred.T @ (targets.double() - middle))
+        self.enter.weight.copy_(weight.T)
+        self.enter.bias.copy_(middle - mean @ weight)
+        for parameter in self.update[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, pooled: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d_base"]:
         """[B, K, d_expert] -> [B, K, d_base]."""
-        x = self.enter(self.norm(pooled))
-        out: Tensor = self.out(x + torch.sigmoid(self.gate(x)) * self.update(x))
+        x = self.norm(pooled)
+        out: Tensor = self.enter(x) + torch.sigmoid(self.gate(x)) * self.update(x)
         return out
 
 

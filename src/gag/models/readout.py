@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -49,3 +50,14 @@ def _segment(part: Float[Tensor, "s l d"], pooling: str) -> Float[Tensor, "l d"]
     scores = (part * part.mean(0)).sum(-1) / part.shape[-1] ** 0.5  # [s, l]
     weighted: Tensor = (part * scores.softmax(0).unsqueeze(-1)).sum(0)
     return weighted
+
+
+def segment_embeddings(
+    ids: Sequence[int], table: Float[Tensor, "vocabulary d_base"], slots: int
+) -> Float[Tensor, "k d_base"]:
+    """Mean embedding of each of `slots` equal segments of a background's tokens in the base's own vocabulary.
+
+    What a slot would hold if the base could read the background as text: the target of a projector's warm start.
+    """
+    rows = table[torch.tensor(list(ids), device=table.device)].float().unsqueeze(1)  # [t, 1, d_base]
+    return torch.stack([part.mean(0).squeeze(0) for part in _segments(rows, slots)])

@@ -108,7 +108,7 @@ class _Trainer(AnswerLossTrainer):
     """Takes its batches in an order that can be gone on with (the library's draws from the global random state)."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LikeLengths:
-        rows = self.train_dataset if train_dataset is None else train_dataset
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LikeLengths([len(ids) for ids in rows["input_ids"]], step, self.args.seed)
 
@@ -199,7 +199,7 @@ def _arguments(
     )
 
 
-def _lora(config: ExpertConfig, model: PreTrainedModel) -> LoraConfig:
+def _lora(config: ExpertConfig, model: Any) -> LoraConfig:
     targets = config.lora_targets
     count = int(model.config.get_text_config().num_hidden_layers)
     if config.lora_from_layer >= count:
@@ -242,5 +242,6 @@ def _save(model: Any, loaded: LoadedModel, target: Path) -> None:
             for adapter in model.peft_config.values():
                 adapter.base_model_name_or_path = loaded.source  # not the folder where it lies on this machine
             model.save_pretrained(str(partial), save_embedding_layers=False)
+            (partial / "README.md").unlink(missing_ok=True)  # the library's form, with that folder in it
         partial.rename(target)
     state.wait_for_everyone()

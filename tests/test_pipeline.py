@@ -1,0 +1,440 @@
+"""A build does what changed and nothing else, goes on where it was stopped, and never leaves half a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gag.domain import load_module
+from gag.errors import BusyError, ConfigError, InputError, ModelError, RunError
+from gag.models.loading import load_causal_lm
+from gag.pipeline import Build, Sources
+from gag.records import write_jsonl
+from gag.system import GAG
+from gag.testing import write_tiny_encoder, write_tiny_model
+from gag.workspace import Workspace, open_workspace
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
+MODELS = {"dtype": "float32", "device": "cpu"}
+TREE: dict[str, Any] = {
+    "models": {
+        "base": {"source": "base", **MODELS},
+        "expert": {"source": "small", **MODELS},
+        "encoder": {"source": "encoder", **MODELS},
+    },
+    "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
+    "readout": {"pooling": "segment_mean", "slots": 2, "max_new_tokens": 3, "batch_size": 4},
+    "alignment": {"epochs": 2, "batch_size": 4, "dev_share": 0.25, "checkpoint_every": 1},
+    "router": {"prototypes": 3, "general_questions": "general.jsonl"},
+    "domains": {"alloys": {"qa": "qa.jsonl"}, "polymers": {"qa": "more.jsonl", "style": "Be brief."}},
+}
+STEPS = ("expert", "states", "projector", "prototypes")
+
+
+def pairs(count: int, what: str) -> list[dict[str, Any]]:
+    return [{"id": f"{what}{n}", "question": f"{what} {n}?", "answers": [f"a{n % 4}"]} for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which nothing is built."""
+    root = tmp_path_factory.mktemp("workspace")
+    write_tiny_model(root / "base", "qwen2", seed=1)
+    write_tiny_model(root / "small", "llama", seed=2)
+    write_tiny_encoder(root / "encoder")
+    write_jsonl(root / "qa.jsonl", pairs(8, "alloy"))
+    write_jsonl(root / "more.jsonl", pairs(7, "polymer"))
+    write_jsonl(root / "general.jsonl", pairs(3, "who"))
+    write_jsonl(root / "documents.jsonl", [{"id": "d", "text": "An alloy is a mix. " * 4}])
+    (root / "gag.yaml").write_text(yaml.safe_dump(TREE))
+    return root
+
+
+@pytest.fixture(scope="module")
+def built(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with the domain alloys built."""
+    root = tmp_path_factory.mktemp("built") / "w"
+    shutil.copytree(made, root)
+    build(root)
+    return root
+
+
+@pytest.fixture
+def fresh(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "w")
+    return tmp_path / "w"
+
+
+@pytest.fixture
+def again(built: Path, tmp_path: Path) -> Path:
+    shutil.copytree(built, tmp_path / "w")
+    return tmp_path / "w"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAG_CACHE", str(tmp_path / "cache"))
+
+
+class Told(list[tuple[str, int, int, str]]):
+    """Progress calls; raises at the `stop`-th of step `at`."""
+
+    def __init__(self, at: str = "", stop: int = 1) -> None:
+        self.at, self.stop = at, stop
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        self.append((step, done, total, note))
+        if (step, done) == (self.at, self.stop):
+            raise KeyboardInterrupt
+
+    @property
+    def worked(self) -> set[str]:
+        """Steps that did something."""
+        return {step for step, _, _, note in self if note != "kept"}
+
+
+def workspace(root: Path, *overrides: str) -> Workspace:
+    return open_workspace(root, overrides=overrides)
+
+
+def build(root: Path, *overrides: str, name: str = "alloys", told: Told | None = None, **sources: Any) -> Told:
+    told = Told() if told is None else told
+    Build(workspace(root, *overrides), name, Sources(**sources), on_progress=told).run(Build.module)
+    return told
+
+
+def folders(root: Path, name: str = "alloys") -> set[str]:
+    return {path.name for path in (root / "runs" / name).iterdir() if path.is_dir()}
+
+
+def tensors(root: Path, name: str = "alloys") -> dict[str, Tensor]:
+    """All tensors of a module."""
+    module = root / "modules" / name
+    return {
+        f"{path.relative_to(module)}:{key}": tensor.clone()
+        for path in sorted(module.rglob("*.safetensors"))
+        for key, tensor in load_file(path).items()
+    }
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            tensor, other[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def half_written(root: Path) -> list[str]:
+    return [p.name for p in root.rglob(".*") if p.name != ".lock" and not p.name.endswith(".lock")]
+
+
+def test_a_build_makes_a_module_that_answers(built: Path) -> None:
+    module = load_module(built / "modules" / "alloys")
+    assert module.name == "alloys" and module.expert_path is not None
+    assert (module.base.id, module.expert.id, module.routing.encoder.id) == ("base", "small", "encoder")
+    assert module.provenance["counts"] == {"qa": 8, "align_qa": 8}
+    assert module.provenance["metrics"].keys() == {"alignment_loss", "dev_nll"}
+    assert {folder.partition("-")[0] for folder in folders(built)} == set(STEPS)
+    (projector,) = (built / "runs" / "alloys").glob("projector-*")
+    assert (projector / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert half_written(built) == []
+    model = GAG.from_config(workspace(built).config, [built / "modules" / "alloys"], root=built)
+    assert model.answer("alloy 1?", domain="alloys").knowledge_tokens == 2
+    assert model.route("alloy 3?").name == "alloys" and model.route("who 1?").name == "general"
+
+
+def test_nothing_in_a_module_says_where_it_was_made(built: Path) -> None:
+    for path in (built / "modules" / "alloys").rglob("*"):
+        if path.suffix in (".json", ".md"):
+            assert str(built) not in path.read_text("utf-8"), path.name
+
+
+def test_nothing_changed_nothing_done(again: Path) -> None:
+    before = snapshot(again)
+    told = build(again)
+    assert told.worked == set()
+    assert [step for step, *_ in told if step != "expert"] == ["states", "projector", "prototypes", "module"]
+    assert snapshot(again) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "redone"),
+    [
+        ("expert.learning_rate=0.01", {"expert", "states", "projector"}),
+        ("domains.alloys.field=brass", {"expert", "states", "projector"}),
+        ("prompts.expert_user='About {question}'", {"expert", "states", "projector"}),
+        ("readout.layers=[-1]", {"states", "projector"}),
+        ("projector.output_scale=0.5", {"projector"}),
+        ("alignment.epochs=1", {"projector"}),
+        ("prompts.base_domain='{question} {knowledge}'", {"projector"}),
+        ("router.prototypes=2", {"prototypes"}),
+        ("generation.max_new_tokens=3", set()),
+        ("prompts.base_general='{question}'", set()),
+    ],
+)
+def test_each_change_redoes_just_its_steps(again: Path, change: str, redone: set[str]) -> None:
+    before = folders(again)
+    key = load_module(again / "modules" / "alloys").provenance["key"]
+    told = build(again, change)
+    assert told.worked == redone | {"module"}
+    assert sorted(name.partition("-")[0] for name in folders(again) - before) == sorted(redone)
+    assert before <= folders(again)
+    assert load_module(again / "modules" / "alloys").provenance["key"] != key
+    assert build(again).worked == {"module"}  # back to the first choices: every step is there still
+    assert load_module(again / "modules" / "alloys").provenance["key"] == key
+
+
+@pytest.mark.parametrize("change", ["readout.batch_size=2", "domains.polymers.style='Be long.'"])
+def test_a_change_that_makes_no_difference_redoes_nothing(again: Path, change: str) -> None:
+    assert build(again, change).worked == set()
+
+
+def test_other_pairs(again: Path) -> None:
+    write_jsonl(again / "other.jsonl", [*pairs(8, "alloy")[:6], {"id": "n", "question": "new?", "answers": ["a9"]}])
+    before = folders(again)
+    told = build(again, align_qa=again / "other.jsonl")
+    assert told.worked == {"states", "projector", "module"}
+    assert [t[2] for t in told if t[0] == "states"] == [1]  # only the new question is read
+    assert {name.partition("-")[0] for name in folders(again) - before} == {"projector"}
+    told = build(again, qa=again / "other.jsonl")
+    assert told.worked == {*STEPS, "module"}
+
+
+def test_changed_models_are_noticed(again: Path) -> None:
+    write_tiny_model(again / "base", "qwen2", seed=11)
+    assert build(again).worked == {"projector", "module"}
+    write_tiny_model(again / "small", "llama", seed=12)
+    assert build(again).worked == {"expert", "states", "projector", "module"}
+    write_tiny_encoder(again / "encoder", seed=13)
+    assert build(again).worked == {"prototypes", "module"}
+
+
+def test_a_second_domain_changes_nothing_of_the_first(again: Path) -> None:
+    parts = [again / "runs" / "alloys", again / "modules" / "alloys", again / "base", again / "small"]
+    before = [snapshot(part) for part in parts]
+    build(again, name="polymers")
+    assert [snapshot(part) for part in parts] == before
+    assert load_module(again / "modules" / "polymers").prompts.style == "Be brief."
+
+
+@pytest.mark.parametrize(
+    ("at", "stop"), [("expert", 1), ("states", 4), ("projector", 1), ("projector", 2), ("prototypes", 1), ("module", 1)]
+)
+def test_interrupted_anywhere_it_goes_on_to_the_same_module(fresh: Path, built: Path, at: str, stop: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(fresh, told=Told(at, stop))
+    told = build(fresh)
+    done = {"expert": [], "states": ["expert"], "projector": ["expert", "states"]}
+    kept = done.get(at, ["expert", "states", "projector"])
+    assert not told.worked & set(kept)
+    assert_equal(tensors(fresh), tensors(built))
+    assert half_written(fresh) == []
+    assert build(fresh).worked == set()
+
+
+FULL: dict[str, tuple[str, Callable[..., Any]]] = {
+    "states": ("gag.training.states.save_file", lambda tensors, path, **_: path.write_bytes(b"half")),
+    "checkpoint": ("gag.training.checkpoint.save_file", lambda tensors, path, *_: path.write_bytes(b"half")),
+    "curve": ("matplotlib.figure.Figure.savefig", lambda self, path, **_: path.write_bytes(b"half")),
+    "projector": ("gag.pipeline.save", lambda tensors: None),
+    "note": ("pathlib.Path.write_text", lambda path, *_, **__: "step.json" in path.name),
+    "module": ("gag.domain.save", lambda tensors: None),
+    "adapter": ("peft.PeftModel.save_pretrained", lambda self, folder, **_: os.makedirs(folder, exist_ok=True)),
+}
+
+
+@pytest.mark.parametrize("write", FULL)
+def test_a_full_disk_is_one_plain_error_and_leaves_nothing_half_written(
+    fresh: Path, built: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    target, start = FULL[write]
+    original: Any = Path.write_text
+
+    def full(*given: Any, **choices: Any) -> Any:
+        if start(*given, **choices) is False:
+            return original(*given, **choices)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(target, full)
+        with pytest.raises(RunError, match="No space left") as caught:
+            build(fresh)
+    assert "\n" not in caught.value.message and caught.value.hint
+    assert not (fresh / "modules" / "alloys").exists()
+    assert [n for n in half_written(fresh) if n != ".adapter.partial"] == []
+    build(fresh)
+    assert_equal(tensors(fresh), tensors(built))
+    assert half_written(fresh) == []
+
+
+def test_a_second_build_at_once_is_refused(again: Path) -> None:
+    before = snapshot(again)
+    lock = FileLock(again / "runs" / "alloys" / ".lock")
+    with lock, pytest.raises(BusyError, match="alloys"):
+        build(again)
+    assert snapshot(again) == before
+    with FileLock(again / "runs" / "polymers.lock"):
+        assert build(again).worked == set()
+
+
+def test_an_expert_that_exists_already(again: Path) -> None:
+    trained = load_file(again / "modules" / "alloys" / "expert" / "adapter_model.safetensors")
+    (adapter,) = (again / "runs" / "alloys").glob("expert-*/adapter")
+    told = build(again, name="law", qa=again / "qa.jsonl", expert=str(adapter))
+    assert "expert" not in {name.partition("-")[0] for name in folders(again, "law")}
+    assert ("expert", 1, 1, f"adapter {adapter}") in told
+    module = load_module(again / "modules" / "law")
+    assert module.expert_path is not None
+    assert_equal(load_file(module.expert_path / "adapter_model.safetensors"), trained)
+    whole = build(again, name="whole", qa=again / "qa.jsonl", expert="small")
+    assert ("expert", 1, 1, "model small") in whole
+    bare = load_module(again / "modules" / "whole")
+    assert bare.expert_path is None and bare.expert.id == "small"
+    model = GAG.from_config(workspace(again).config, [module.folder, bare.folder], root=again)
+    assert model.answer("alloy 1?", domain="whole").background is not None
+
+
+@pytest.mark.parametrize("what", ["weights", "settings"])
+def test_a_changed_adapter_is_noticed(again: Path, what: str) -> None:
+    (trained,) = (again / "runs" / "alloys").glob("expert-*/adapter")
+    adapter = again / "mine"
+    shutil.copytree(trained, adapter)
+    build(again, name="law", qa=again / "qa.jsonl", expert="mine")
+    if what == "settings":
+        text = (adapter / "adapter_config.json").read_text()
+        (adapter / "adapter_config.json").write_text(text.replace('"lora_alpha": 4', '"lora_alpha": 8'))
+    else:
+        path = adapter / "adapter_model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-2] ^= 1
+        path.write_bytes(bytes(data))
+    told = build(again, name="law", qa=again / "qa.jsonl", expert="mine")
+    assert {"states", "projector", "module"} <= told.worked
+
+
+def test_a_whole_expert_of_ones_own(fresh: Path) -> None:
+    build(fresh, "expert.method=full", "expert.learning_rate=1e-3")
+    module = load_module(fresh / "modules" / "alloys")
+    assert module.expert_path is None
+    assert not Path(module.expert.id).is_absolute()
+    trained = load_causal_lm(
+        workspace(fresh).config.models.expert.model_copy(update={"source": module.expert.id}), root=fresh
+    )
+    assert trained.fingerprint == module.expert.fingerprint
+    model = GAG.from_config(workspace(fresh).config, [module.folder], root=fresh)
+    assert model.answer("alloy 1?", domain="alloys").knowledge_tokens == 2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["readout.pooling=none", "projector.kind=attention"],
+        ["readout.mode=prefill", "readout.pooling=last", "projector.kind=gated_residual", "readout.layers=[-1,-2]"],
+        [
+            "readout.pooling=segment_softmax",
+            "readout.normalize=layer_norm",
+            "readout.clamp=2",
+            "alignment.semantic_weight=0.1",
+        ],
+    ],
+    ids=["attention", "prefill", "softmax"],
+)
+def test_other_readouts_and_projectors(again: Path, overrides: list[str]) -> None:
+    build(again, *overrides)
+    model = GAG.from_config(workspace(again, *overrides).config, [again / "modules" / "alloys"], root=again)
+    assert model.answer("alloy 1?", domain="alloys").knowledge_tokens == 2
+
+
+def test_pretraining_needs_documents(fresh: Path) -> None:
+    with pytest.raises(ConfigError, match="has no documents"):
+        build(fresh, "expert.pretrain_epochs=1")
+    told = build(fresh, "expert.pretrain_epochs=1", documents=fresh / "documents.jsonl")
+    assert "pretrain" in told.worked
+
+
+def test_what_is_wrong_with_the_input_is_said(fresh: Path) -> None:
+    with pytest.raises(InputError, match="no question-answer pairs"):
+        build(fresh, name="law")
+    (fresh / "bad.jsonl").write_text('{"id": "1", "question": "x", "answers": ["y"]}\nnot json\n')
+    with pytest.raises(InputError, match="line 2"):
+        build(fresh, qa=fresh / "bad.jsonl")
+    for expert in ("nowhere/else/at/all", "qa.jsonl"):
+        with pytest.raises(ModelError):
+            build(fresh, expert=expert)
+    (fresh / "pickled").mkdir()
+    (fresh / "pickled" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="safetensors"):
+        build(fresh, expert="pickled")
+    with pytest.raises(ConfigError):
+        build(fresh, name="../outside")
+    assert not (fresh / "modules").exists()
+
+
+SCRIPT = """
+import sys
+from gag.pipeline import Build
+from gag.workspace import open_workspace
+if __name__ == "__main__":
+    told = []
+    build = Build(open_workspace(sys.argv[1]), "alloys", on_progress=lambda *a: told.append(a[0]))
+    module = build.run(Build.module)
+    from gag.training.processes import processes
+    print("PLACE", processes().process_index, processes().num_processes, module.name, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_two_processes_build_what_one_does(fresh: Path, tmp_path: Path, method: str) -> None:
+    """Expert, states and projector alike; with half the questions a step on each of the two."""
+    tree = {**TREE, "expert": {**TREE["expert"], "method": method, "learning_rate": 1e-3}}
+    (fresh / "gag.yaml").write_text(yaml.safe_dump(tree))
+    shutil.copytree(fresh, tmp_path / "two")
+    build(fresh)
+    tree = {**tree, "expert": {**tree["expert"], "batch_size": 2}}
+    (tmp_path / "two" / "gag.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "build.py").write_text(SCRIPT)
+    launch = resources.files("gag") / "presets" / "accelerate" / "cpu_two_processes.yaml"
+    source = str(Path(__file__).parents[1] / "src")
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launch),
+         str(tmp_path / "build.py"), str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": source},
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    places = sorted(line for line in done.stdout.splitlines() if line.startswith("PLACE"))
+    assert places == ["PLACE 0 2 alloys", "PLACE 1 2 alloys"]
+    assert_equal(tensors(tmp_path / "two"), tensors(fresh), tolerance=1e-4)
+    if method == "full":
+        one, two = (load_file(next((root / "runs" / "alloys").glob("expert-*/model/model.safetensors")))
+                    for root in (fresh, tmp_path / "two"))  # fmt: skip
+        assert_equal(two, one, tolerance=1e-4)
+    (store,) = (tmp_path / "two" / "runs" / "alloys").glob("states-*")
+    assert len(list(store.glob("*.safetensors"))) == 2  # each wrote its share
+    assert half_written(tmp_path / "two") == []
+    assert build(tmp_path / "two").worked == set()

@@ -1,0 +1,341 @@
+"""The whole answers as the base does on the general route, and a domain changes nothing but its own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+
+from gag import GAG, DomainModule
+from gag.config import (
+    Config,
+    GenerationConfig,
+    ModelConfig,
+    ModelsConfig,
+    ProjectorConfig,
+    PromptsConfig,
+    ReadoutConfig,
+    RouterConfig,
+)
+from gag.domain import ModelReference, ModuleSpec, Routing, write_module
+from gag.errors import DomainError, InputError
+from gag.manifest import write_manifest
+from gag.models.fingerprint import weights_checksum
+from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
+from gag.models.projector import Projector, ProjectorShape
+from gag.prompts import Prompts
+from gag.records import GENERAL, Question, write_jsonl
+from gag.routing.encoder import Encoder
+from gag.routing.prototypes import question_bank
+from gag.testing import tiny_causal_lm, write_tiny_encoder, write_tiny_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
+TEXTS = {
+    GENERAL: ["Who wrote Hamlet?", "What is the capital of Peru?"],
+    "alloys": ["Which alloy has zinc?", "How hard is alloy Q7?"],
+    "polymers": ["polymer polymer polymer", "chains of a polymer"],
+}
+
+
+class House:
+    """A base, a small model and an encoder on disk, and modules made of random weights."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        write_tiny_model(root / "base", "qwen2", seed=1)
+        write_tiny_model(root / "small", "llama", seed=2)
+        write_tiny_encoder(root / "encoder")
+        write_jsonl(root / "general.jsonl", [{"id": str(n), "question": q} for n, q in enumerate(TEXTS[GENERAL])])
+        held = {"dtype": "float32", "device": "cpu"}
+        self.config = Config(
+            models=ModelsConfig(
+                **{
+                    role: ModelConfig.model_validate({"source": str(root / name), **held})
+                    for role, name in (("base", "base"), ("expert", "small"), ("encoder", "encoder"))
+                }
+            ),
+            router=RouterConfig(general_questions=str(root / "general.jsonl"), prototypes=4),
+            generation=GenerationConfig(max_new_tokens=6),
+        )
+        self.models: dict[str, LoadedModel] = {
+            "base": load_causal_lm(self.config.models.base),
+            "small": load_causal_lm(self.config.models.expert),
+        }
+        loaded = load_encoder(self.config.models.encoder)
+        self.encoder = Encoder.from_loaded(loaded, self.config.router)
+
+    def adapter(self, seed: int) -> Path:
+        """A LoRA whose update is not zero."""
+        model = get_peft_model(
+            tiny_causal_lm("llama", seed=2), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+        )
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+        model.save_pretrained(self.root / f"adapter{seed}")
+        return self.root / f"adapter{seed}"
+
+    def module(self, name: str, seed: int, *, bare: bool = False, kind: str = "mlp") -> Path:
+        """A module folder with a random projector (and adapter unless `bare`)."""
+        base, small = self.models["base"], self.models["small"]
+        readout = ReadoutConfig(
+            pooling="none" if kind == "attention" else "segment_mean", slots=2, layers=(-2, -1), max_new_tokens=4
+        )
+        torch.manual_seed(seed)
+        projector = Projector(ProjectorConfig.model_validate({"kind": kind}), ProjectorShape(32, 32, 2, 2))
+        projector.initialise(list(torch.randn(20, 2, 2, 32)), base.model.get_input_embeddings().weight)
+        with torch.no_grad():
+            for parameter in projector.network.parameters():
+                parameter.mul_(20)
+        bank = question_bank(TEXTS[name], self.encoder, self.config.router)
+        spec = ModuleSpec(
+            name=name,
+            base=ModelReference(id=base.source, fingerprint=base.fingerprint, hidden_size=32),
+            expert=ModelReference(id=small.source, fingerprint=small.fingerprint, hidden_size=32),
+            readout=readout,
+            projector=projector.config,
+            prompts=Prompts(PromptsConfig(), name, "Be brief."),
+            routing=Routing(
+                encoder=ModelReference(
+                    id=self.config.models.encoder.source,
+                    fingerprint=self.encoder.fingerprint,
+                    hidden_size=self.encoder.dimension,
+                ),
+                prototypes=len(bank),
+            ),
+            generation=GenerationConfig(max_new_tokens=8),
+        )
+        folder = self.root / "modules" / f"{name}{seed}{kind}{bare}"
+        write_module(
+            folder,
+            spec,
+            projector=projector.state_dict(),
+            prototypes=bank,
+            expert_adapter=None if bare else self.adapter(seed),
+        )
+        return folder
+
+    def system(self, *domains: Path) -> GAG:
+        return GAG.from_config(self.config, domains)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    root = tmp_path_factory.mktemp("house")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("GAG_CACHE", str(root / "cache"))
+        yield House(root)
+
+
+@pytest.fixture(scope="module")
+def alloys(house: House) -> Path:
+    return house.module("alloys", 1)
+
+
+@pytest.fixture(scope="module")
+def polymers(house: House) -> Path:
+    return house.module("polymers", 2)
+
+
+QUESTIONS = ["How hard is alloy Q7?", "Who wrote Hamlet?", "What <|im_end|> is {knowledge}?", "x"]
+
+
+def texts(model: GAG, domain: str | None = None) -> list[tuple[str, str]]:
+    answers = model.answer_all([Question(str(n), q) for n, q in enumerate(QUESTIONS)], domain=domain)
+    return [(a.text, a.background or "") for a in answers]
+
+
+@pytest.mark.parametrize("question", [*QUESTIONS[:2], "  水  "])
+def test_the_general_route_is_the_base_alone_token_for_token(house: House, alloys: Path, question: str) -> None:
+    model = house.system(alloys)
+    loaded = load_causal_lm(house.config.models.base)
+    content = f"Answer the question.\n{question}"
+    ids = loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    out = loaded.model.generate(**ids, max_new_tokens=6, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    answer = model.answer(question, domain=GENERAL)
+    assert answer.text == loaded.tokenizer.decode(out, skip_special_tokens=True).strip()
+    assert answer.prompt_tokens == ids["input_ids"].shape[1]
+    assert answer.completion_tokens == len([i for i in out.tolist() if i != 259])
+    assert (answer.knowledge_tokens, answer.background) == (0, None)
+
+
+def test_a_domain_answers_with_its_own_prompt_expert_and_limits(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    answer = model.answer(QUESTIONS[0], domain="alloys")
+    assert answer.route is not None and answer.route.name == "alloys"
+    assert answer.knowledge_tokens == 2 and answer.completion_tokens <= 8
+    assert answer.background
+    assert answer.text != model.answer(QUESTIONS[0], domain=GENERAL).text
+    assert set(answer.timings) == {"route", "background", "projector", "answer", "total"}
+    parts = [seconds for name, seconds in answer.timings.items() if name != "total"]
+    assert answer.timings["total"] == pytest.approx(sum(parts))
+    attached = model.domains["alloys"]
+    vectors = attached.vectors(attached.read([QUESTIONS[0]]))
+    assert vectors.shape == (1, 2, 32) and not vectors.requires_grad
+    prompt = model.base.encode(attached.prompts.domain(QUESTIONS[0], 2))
+    (done,) = model.base.generate([prompt], vectors, GenerationConfig(max_new_tokens=8))
+    assert answer.text == done.text
+
+
+@pytest.mark.parametrize("kind", ["mlp", "attention"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_batch_of_questions_equals_its_singles(house: House, kind: str, bare: bool) -> None:
+    model = house.system(house.module("alloys", 5, kind=kind, bare=bare))
+    for domain in ("alloys", GENERAL, None):
+        together = texts(model, domain)
+        for question, pair in zip(QUESTIONS, together, strict=True):
+            single = model.answer(question, domain=domain)
+            assert (single.text, single.background or "") == pair
+
+
+def test_questions_find_their_routes(house: House, alloys: Path, polymers: Path) -> None:
+    model = house.system(alloys, polymers)
+    for name, questions in TEXTS.items():
+        for question in questions:
+            route = model.route(question)
+            assert route.name == name
+            assert set(route.scores) == {GENERAL, "alloys", "polymers"}
+            assert model.answer(question).route == route
+    mixed = [Question(str(n), q) for n, q in enumerate(q for qs in zip(*TEXTS.values(), strict=True) for q in qs)]
+    answers = model.answer_all(mixed)
+    assert [a.question_id for a in answers] == [q.id for q in mixed]
+    assert [a.route.name for a in answers if a.route] == list(TEXTS) * 2
+    assert model.answer_all([]) == []
+
+
+def test_a_second_domain_leaves_the_first_one_and_general_as_they_were(
+    house: House, alloys: Path, polymers: Path
+) -> None:
+    model = house.system(alloys)
+    before = texts(model, "alloys"), texts(model, GENERAL)
+    checksum = weights_checksum(model.base.model)
+    assert model.attach(polymers) == "polymers"
+    other = texts(model, "polymers")
+    assert (texts(model, "alloys"), texts(model, GENERAL)) == before
+    assert other != before[0]
+    assert model.domains["alloys"].expert.model is model.domains["polymers"].expert.model
+    model.detach("alloys")
+    assert texts(model, "polymers") == other
+    assert set(model.domains) == {"polymers"} and model.router.routes == (GENERAL, "polymers")
+    model.attach(alloys)
+    assert texts(model, "alloys") == before[0]
+    assert weights_checksum(model.base.model) == checksum
+
+
+@pytest.mark.parametrize("bare_first", [True, False])
+def test_a_bare_expert_and_an_adapter_over_the_same_model(house: House, polymers: Path, bare_first: bool) -> None:
+    bare = house.module("alloys", 7, bare=True)
+    wanted = texts(house.system(bare), "alloys"), texts(house.system(polymers), "polymers")
+    model = house.system(*((bare, polymers) if bare_first else (polymers, bare)))
+    assert (texts(model, "alloys"), texts(model, "polymers")) == wanted
+
+
+def test_what_is_not_attached_or_attached_already_is_refused(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    with pytest.raises(DomainError, match="attached already"):
+        model.attach(alloys)
+    for action in (model.detach, lambda name: model.answer("x", domain=name)):
+        with pytest.raises(DomainError, match="'law' is not attached"):
+            action("law")
+    with pytest.raises(DomainError):
+        next(model.stream("x", domain="law"))
+    model.detach("alloys")
+    with pytest.raises(DomainError):
+        model.answer("x", domain="alloys")
+
+
+def test_another_base_encoder_or_expert_is_refused_and_leaves_nothing_behind(
+    house: House, alloys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_tiny_model(house.root / "other", "qwen2", seed=77)
+    chosen = house.config.models.base.model_copy(update={"source": str(other)})
+    models = house.config.models.model_copy(update={"base": chosen})
+    model = GAG.from_config(house.config.model_copy(update={"models": models}))
+    with pytest.raises(DomainError, match="base"):
+        model.attach(alloys)
+    assert not model.domains and model.router.routes == (GENERAL,)
+    model = house.system()
+    moved = write_tiny_model(house.root / "moved", "llama", seed=77)
+    small = load_causal_lm(house.config.models.expert.model_copy(update={"source": str(moved)}))
+    monkeypatch.setattr("gag.models.experts.load_causal_lm", lambda *given, **choices: small)
+    with pytest.raises(DomainError, match="expert"):
+        model.attach(alloys)
+    assert not model.domains and model.router.routes == (GENERAL,)
+    write_tiny_encoder(house.root / "other-encoder", seed=9)
+    chosen = house.config.models.encoder.model_copy(update={"source": str(house.root / "other-encoder")})
+    models = house.config.models.model_copy(update={"encoder": chosen})
+    with pytest.raises(DomainError, match="encoder"):
+        GAG.from_config(house.config.model_copy(update={"models": models}), [alloys])
+
+
+def test_a_projector_that_is_not_what_the_module_says_is_refused(house: House) -> None:
+    folder = house.module("alloys", 9)
+    save_file({"network.0.weight": torch.zeros(2, 2)}, folder / "projector.safetensors")
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, 1)
+    model = house.system()
+    with pytest.raises(DomainError, match="projector of alloys"):
+        model.attach(folder)
+    assert not model.domains and model.router.routes == (GENERAL,) and not model.experts._domains
+
+
+def test_a_stream_is_the_answer(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    for question in QUESTIONS:
+        for domain in ("alloys", GENERAL, None):
+            assert "".join(model.stream(question, domain=domain)) == model.answer(question, domain=domain).text
+
+
+def test_generation_can_be_overridden_for_a_call(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    one = GenerationConfig(max_new_tokens=1)
+    for domain in ("alloys", GENERAL):
+        (answer,) = model.answer_all([Question("q", "x")], domain=domain, generation=one)
+        assert answer.completion_tokens <= 1
+
+
+def test_from_pretrained_takes_what_is_not_given_from_the_first_module(
+    house: House, alloys: Path, polymers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gag.system.Config", lambda **k: house.config.model_copy(update=k))
+    held = {role: getattr(house.config.models, role) for role in ("base", "expert", "encoder")}
+    model = GAG.from_pretrained(held["base"], [alloys, str(polymers)], expert=held["expert"], encoder=held["encoder"])
+    assert set(model.domains) == {"alloys", "polymers"}
+    assert isinstance(model.domains["alloys"].module, DomainModule)
+    plain = GAG.from_pretrained(domains=[alloys])
+    assert plain.base.source == held["base"].source
+    assert plain.router.encoder.fingerprint == house.encoder.fingerprint
+
+
+def test_a_question_longer_than_the_context_is_one_plain_error(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    for domain in ("alloys", GENERAL):
+        with pytest.raises(InputError, match="context of 4096"):
+            model.answer("x" * 4090, domain=domain)
+
+
+def test_the_answer_must_fit_the_context_too(house: House) -> None:
+    model = house.system()
+    empty = model.answer("", domain=GENERAL).prompt_tokens
+    assert model.answer("x" * (4096 - empty - 6), domain=GENERAL).completion_tokens <= 6
+    with pytest.raises(InputError, match="context of 4096"):
+        model.answer("x" * (4096 - empty - 5), domain=GENERAL)
+
+
+def test_a_changed_base_is_noticed(house: House, alloys: Path) -> None:
+    from gag.errors import RunError
+
+    model = house.system(alloys)
+    with model.frozen():
+        texts(model)
+    with pytest.raises(RunError, match="the base changed"), model.frozen(), torch.no_grad():
+        model.base.table.weight[0, 0] += 1
