@@ -209,7 +209,7 @@ def time_by_group(step: Callable[[], object], device: torch.device, *, vocabular
     seconds = dict.fromkeys(GROUPS, 0.0)
     for event in profile.key_averages(group_by_input_shape=True):
         taken: float = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        if device.type == "cuda" and event.device_type != torch.autograd.DeviceType.CPU:
+        if device.type == "cuda" and event.device_type.name != "CPU":
             continue  # a kernel: its time is on the operator that launched it
         seconds[_group(event.key, event.input_shapes or [], vocabulary)] += taken / 1e6
     return seconds

@@ -254,7 +254,7 @@ def _spec(name: str, models: Models, encoder: Encoder, readout: ReadoutConfig, p
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:
-    width = int(loaded.model.get_input_embeddings().weight.shape[1])
+    width = int(loaded.model.config.get_text_config().hidden_size)
     return ModelReference(id=loaded.source, revision=loaded.revision, fingerprint=loaded.fingerprint, hidden_size=width)
 
 

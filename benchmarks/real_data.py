@@ -54,6 +54,7 @@ SETTINGS = (
     "alignment.max_length=120",
     "alignment.truncate_answers=true",
     "alignment.batch_size=16",
+    "alignment.counterfactual=0.5",
     "alignment.epochs=2",
     "alignment.dev_share=0.05",
     "readout.max_new_tokens=64",
@@ -111,7 +112,8 @@ def comparison(workspace: Workspace, data: Path, limit: int | None) -> list[Row]
                 result.values["bertscore"] = tuple(scores)
                 results[method.name] = result
                 rows += result.rows(name)
-                write_jsonl(workspace.root / f"answers-{name}-{method.name}.jsonl", [a.to_json() for a in result.answers])
+                answers = [a.to_json() for a in result.answers]
+                write_jsonl(workspace.root / f"answers-{name}-{method.name}.jsonl", answers)
                 _say(f"{name} {method.name}: {time.perf_counter() - started:.0f} s")
             rows += _differences(name, results)
         rows += _general(model, data, limit)

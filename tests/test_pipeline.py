@@ -433,7 +433,7 @@ def test_two_processes_build_what_one_does(fresh: Path, tmp_path: Path, method: 
     if method == "full":
         one, two = (load_file(next((root / "runs" / "alloys").glob("expert-*/model/model.safetensors")))
                     for root in (fresh, tmp_path / "two"))  # fmt: skip
-        assert_equal(two, one, tolerance=1e-4)
+        assert_equal(two, one, tolerance=5e-4)
     (store,) = (tmp_path / "two" / "runs" / "alloys").glob("states-*")
     assert len(list(store.glob("*.safetensors"))) == 2  # each wrote its share
     assert half_written(tmp_path / "two") == []

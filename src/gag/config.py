@@ -155,6 +155,11 @@ class AlignmentConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     semantic_weight: float = Field(0.0, ge=0, description="Weight of 1 - cosine(injected vector, answer's embedding).")
     diversity_weight: float = Field(0.0, ge=0, description="Weight of the mean squared cosine between slots.")
+    counterfactual: float = Field(
+        0.0,
+        ge=0,
+        description="Counterfactual pairs for every pair: a foreign answer as background, to be repeated by the base.",
+    )
     state_noise: float = Field(0.0, ge=0, description="Noise on the states in training, in their standard deviations.")
     dev_share: float = Field(0.1, ge=0, lt=1, description="Share of the questions kept for the dev loss, by answer.")
     evaluate_every: int = Field(0, ge=0, description="Steps between dev losses; 0 is once an epoch.")
@@ -259,6 +264,8 @@ class Config(Section):
             self.projector.kind != "gated_residual" or self.readout.mode != "generate"
         ):
             raise ValueError("projector.warm_start needs projector.kind gated_residual and readout.mode generate")
+        if self.alignment.counterfactual and self.readout.mode != "generate":
+            raise ValueError("alignment.counterfactual needs readout.mode generate")
         return self
 
 

@@ -34,13 +34,14 @@ from gag.models.readout import segment_embeddings
 from gag.prompts import Message, Prompts
 from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
 from gag.routing.encoder import Encoder
-from gag.routing.prototypes import question_bank
-from gag.training.alignment import Alignment, alignment_examples
+from gag.routing.prototypes import general_questions, question_bank
+from gag.training.alignment import Alignment, Example, alignment_examples
+from gag.training.counterfactual import counterfactual_pairs
 from gag.training.curve import draw_losses
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
 from gag.training.processes import processes
 from gag.training.progress import Progress, silent
-from gag.training.states import StateStore, fill, states_key
+from gag.training.states import StateStore, fill, fill_forced, states_key
 from gag.workspace import Workspace
 
 PROJECTOR_FILE = "projector.safetensors"
@@ -135,7 +136,7 @@ class Build:
         module = Projector(config, self._shape(states[0].shape[-1]))
         targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
         module.initialise(states, self._base.table.weight, targets)
-        return self._align("projector", module, states, folder)
+        return self._align("projector", module, states, folder, self._counterfactuals(expert, store))
 
     def constant(self) -> Path:
         """Train the control that knows nothing of the question, as the projector is trained; return its folder.
@@ -150,7 +151,20 @@ class Build:
         states = store.load([q.question for q in self._align_questions])
         torch.manual_seed(self.workspace.config.alignment.seed)
         module = ConstantToken(self.workspace.config.readout.slots, self._base.table.weight)
+        # As many steps as the projector, whose counterfactual pairs would only mislead a token that cannot see them.
         return self._align("constant", module, states, folder)
+
+    def _counterfactuals(self, expert: TrainedExpert, store: StateStore) -> list[Example]:
+        """Examples whose background says something else than is true (`training.counterfactual`)."""
+        config, questions = self.workspace.config, self._align_questions
+        count = round(config.alignment.counterfactual * len(questions))
+        if not count:
+            return []
+        texts = [q.question for q in general_questions(config.router, self.workspace.root)]
+        pairs = counterfactual_pairs(questions, texts, count, config.alignment.seed)
+        fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
+        states = [store.forced(pair).states for pair in pairs]
+        return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
 
     def _warm_start_targets(self, store: StateStore) -> Tensor:
         """What each slot should be near to: the base's embeddings of the background's segments [n, slots, d_base]."""
@@ -177,21 +191,27 @@ class Build:
         )
         return self._step_folder(step, key)
 
-    def _align(self, step: str, module: nn.Module, states: list[Tensor], folder: Path) -> Path:
+    def _align(
+        self, step: str, module: nn.Module, states: list[Tensor], folder: Path, extra: Sequence[Example] = ()
+    ) -> Path:
         """Train `module` on the domain's pairs and keep its weights, history and loss curve in `folder`."""
         base, config = self._base, self.workspace.config
         examples = alignment_examples(
             base, self._prompts, self._align_questions, states, config.readout.slots, config.alignment
         )
+        steps = config.alignment.max_steps
+        if step == "constant" and steps is None:
+            count = len(examples) + round(config.alignment.counterfactual * len(examples))
+            steps = -(-count // config.alignment.batch_size) * config.alignment.epochs
         with frozen(base.model, "the base"):
             aligned = Alignment(
                 base,
                 module,
-                config.alignment,
+                config.alignment.model_copy(update={"max_steps": steps}),
                 folder,
                 on_progress=lambda _, done, total, note="": self.on_progress(step, done, total, note),
                 report_to=self.report_to,
-            ).train(examples)
+            ).train(examples, extra)
         if processes().is_main_process:
             run = aligned.run
             draw_losses(run, folder / "loss.png", title=f"{self.name}: {step}")

@@ -78,6 +78,26 @@ class Expert:
             indices = order[start : start + config.batch_size]
             yield indices, self._read_batch([prompts[i] for i in indices], [questions[i] for i in indices], config)
 
+    @torch.no_grad()
+    def read_forced(self, questions: Sequence[str], texts: Sequence[str], config: ReadoutConfig) -> list[Reading]:
+        """Readings of given backgrounds: the states that decoding just these texts would have passed through."""
+        self._check_layers(config)
+        if self.adapter is not None:
+            self.model.set_adapter(self.adapter)
+        written = [chat.encode_answer(text, self.tokenizer)[:-1][: config.max_new_tokens] for text in texts]
+        prompts = [self.encode(question, room=config.max_new_tokens) for question in questions]
+        whole = [EncodedPrompt((*p.ids, *ids)) for p, ids in zip(prompts, written, strict=True)]
+        order = sorted(range(len(whole)), key=lambda i: -len(whole[i].ids))
+        readings: dict[int, Reading] = {}
+        for start in range(0, len(order), config.batch_size):
+            indices = order[start : start + config.batch_size]
+            batch = left_padded(self.model, [whole[i] for i in indices])
+            states = prompt_states(self.model, batch, config.layers, None)
+            for index, state in zip(indices, states, strict=True):
+                kept = state[-max(1, len(written[index])) :]
+                readings[index] = Reading(pool(kept, config).cpu(), texts[index], len(written[index]))
+        return [readings[i] for i in range(len(whole))]
+
     def _check_layers(self, config: ReadoutConfig) -> None:
         layers = int(self.model.config.get_text_config().num_hidden_layers)
         wrong = [i for i in config.layers if not -layers - 1 <= i <= layers]

@@ -95,13 +95,14 @@ class Alignment:
             self.accelerator.init_trackers("gag-alignment", config=config.model_dump())
         self.prefixes = _PrefixCache(base, config.prefix_cache_gb)
 
-    def train(self, examples: Sequence[Example]) -> Aligned:
-        """Train on `examples`, a share of them held out by answer for the dev loss."""
+    def train(self, examples: Sequence[Example], extra: Sequence[Example] = ()) -> Aligned:
+        """Train on `examples`, a share of them held out by answer for the dev loss, and on all of `extra`."""
         with training_attention(self.base.model):
-            return self._train(examples)
+            return self._train(examples, extra)
 
-    def _train(self, examples: Sequence[Example]) -> Aligned:
+    def _train(self, examples: Sequence[Example], extra: Sequence[Example]) -> Aligned:
         training, dev = split_by_group(examples, self.config.dev_share, self.config.seed)
+        training += extra
         config = self.config
         module = self.module.to(self.base.device).train()
         parameters = [p for p in module.parameters() if p.requires_grad]

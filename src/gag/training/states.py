@@ -8,7 +8,7 @@ processes can fill one store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from gag.atomic import new_file
 from gag.config import ReadoutConfig
 from gag.errors import RunError
 from gag.models.expert import Expert, Reading
-from gag.records import content_hash
+from gag.records import Question, content_hash
 from gag.training.processes import processes
 from gag.training.progress import Progress, silent
 
@@ -72,6 +72,10 @@ class StateStore:
         key = _key(question)
         with safe_open(self._where[key], framework="pt") as shard:
             return Stored(shard.get_tensor(key), self._backgrounds.get(key, ""))
+
+    def forced(self, pair: Question) -> Stored:
+        """The reading of a question under its first answer as background (see `fill_forced`)."""
+        return self.get(_forced(pair))
 
     def load(self, questions: Sequence[str]) -> list[Tensor]:
         """States of many questions, opening each shard once."""
@@ -126,6 +130,42 @@ def fill(
             "See its message above; the same command goes on from what was kept.",
         )
     return len(todo)
+
+
+def fill_forced(
+    store: StateStore,
+    expert: Callable[[], Expert],
+    pairs: Sequence[Question],
+    config: ReadoutConfig,
+    on_progress: Progress = silent,
+) -> None:
+    """Read each question under its own first answer as the background, where `store` has not; see `Expert.read_forced`.
+
+    Nothing is decoded, so this is fast. Several processes take a share each.
+    """
+    state = processes()
+    store.refresh()
+    named = {_forced(pair): pair for pair in pairs}
+    todo = store.missing(named)
+    state.wait_for_everyone()
+    mine = todo[state.process_index :: state.num_processes]
+    model = expert() if mine else None
+    for start in range(0, len(mine), SHARD_QUESTIONS):
+        part = mine[start : start + SHARD_QUESTIONS]
+        asked, said = [named[key].question for key in part], [named[key].answers[0] for key in part]
+        if model is not None:
+            store.add(part, model.read_forced(asked, said, config))
+        if state.is_main_process:
+            on_progress("counterfactual states", start + len(part), len(mine))
+    state.wait_for_everyone()
+    store.refresh()
+    if store.missing(named):
+        raise RunError("Counterfactual states are missing: a worker failed.", "See its message above; run it again.")
+
+
+def _forced(pair: Question) -> str:
+    """The store's name of a question under a given background; no question holds this separator by chance."""
+    return f"{pair.question}\x1f{pair.answers[0]}"
 
 
 def states_key(expert_key: str, prompts: object, config: ReadoutConfig) -> str:
