@@ -83,7 +83,10 @@ class Build:
         if given is not None:
             return self._existing_expert(given)
         config = self.workspace.config
-        loaded = load_causal_lm(config.models.expert, root=self.workspace.root)
+        model = config.models.expert
+        if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
+            model = model.model_copy(update={"dtype": "float32"})
+        loaded = load_causal_lm(model, root=self.workspace.root)
         documents = self._documents
         documents_hash = content_hash([[d.id, d.title, d.text] for d in documents])
         key = content_hash(

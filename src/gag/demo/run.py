@@ -34,8 +34,9 @@ from gag.workspace_file import commented_yaml
 METRICS = ("nll", "fact_recall", "token_f1", "added_tokens", "seconds")
 FAST = ("expert.epochs=2", "alignment.counterfactual=1.0", "alignment.epochs=1")
 """What `--fast` sets: less training, the same steps."""
-FAST_QUESTIONS = 60
-GENERAL_QUESTIONS = 60
+TEST_QUESTIONS, FAST_QUESTIONS = 124, 40
+"""Test questions a lab, half of them about facts that the projector never saw."""
+GENERAL_QUESTIONS = 40
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Demo:
         questions = _mixed(lab.test, 6)
         base = BaseBacked(ClosedBook(model.base, model.general, model.generation)).answer(questions)
         answers = model.answer_all(questions)
-        table = Table("question", "gold", "base alone", "GAG, one token", show_lines=True)
+        table = Table("question", "gold", "base alone", "GAG", show_lines=True)
         for q, alone, mine in zip(questions, base, answers, strict=True):
             mark = "[green]✓[/] " if fact_recall(mine.text, q.meta["value"]) else "[red]✗[/] "
             unseen = "" if seen_by_projector(q) else " (unseen by the projector)"
@@ -121,7 +122,7 @@ class Demo:
         rows: list[Row] = []
         examples: list[tuple[Question, dict[str, str]]] = []
         for name, lab in labs.items():
-            questions = _mixed(lab.test, FAST_QUESTIONS) if self.fast else lab.test
+            questions = _mixed(lab.test, FAST_QUESTIONS if self.fast else TEST_QUESTIONS)
             methods = self._methods(workspace, model, lab)
             results = []
             for position, method in enumerate(methods):

@@ -1,1 +1,1 @@
-"""Methods: everything that answers questions, behind one Protocol; third parties add theirs by `gag.methods`."""
+"""Methods: everything that answers questions, behind one Protocol."""

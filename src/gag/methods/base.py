@@ -21,4 +21,8 @@ class ClosedBook:
 
     def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
         """General prompts, in order."""
-        return [Prepared(q, self.base.encode(self.prompts.general(q.question)), self.generation) for q in questions]
+        room = self.generation.max_new_tokens
+        return [
+            Prepared(q, self.base.encode(self.prompts.general(q.question), room=room), self.generation)
+            for q in questions
+        ]

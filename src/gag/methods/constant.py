@@ -33,7 +33,9 @@ class Constant:
         return [
             Prepared(
                 question=q,
-                prompt=self.base.encode(self.prompts.domain(q.question, len(vectors))),
+                prompt=self.base.encode(
+                    self.prompts.domain(q.question, len(vectors)), room=self.generation.max_new_tokens
+                ),
                 generation=self.generation,
                 vectors=vectors,
                 added_tokens=len(vectors),

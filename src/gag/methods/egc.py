@@ -29,10 +29,10 @@ class GeneratedContext:
         started = time.perf_counter()
         readings = self.attached.read([q.question for q in questions])
         seconds = (time.perf_counter() - started) / max(1, len(questions))
-        prompts = self.attached.prompts
+        prompts, room = self.attached.prompts, self.attached.module.generation.max_new_tokens
         out = []
         for q, reading in zip(questions, readings, strict=True):
-            prompt = self.base.encode(prompts.context(q.question, reading.background))
+            prompt = self.base.encode(prompts.context(q.question, reading.background), room=room)
             bare = self.base.encode(prompts.domain(q.question, 0))
             out.append(
                 Prepared(

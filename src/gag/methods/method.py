@@ -1,4 +1,4 @@
-"""The Method protocol and the registry of methods (design: contracts)."""
+"""The Method protocol, and what every method that ends in the base shares (design: contracts)."""
 
 from __future__ import annotations
 

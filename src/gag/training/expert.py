@@ -29,7 +29,7 @@ from gag.models.device import choose_dtype
 from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
 from gag.records import Document, Question
-from gag.training.answer_loss import AnswerLossTrainer
+from gag.training.answer_loss import SHARDED, AnswerLossTrainer
 from gag.training.order import LikeLengths
 from gag.training.processes import processes
 from gag.training.progress import Progress, silent
@@ -77,9 +77,9 @@ def train_expert(
         stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pieces)
         _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
     stage = _Stage("expert", config.epochs, config.learning_rate, pairs)
-    _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
+    weights = _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
     with disk_errors(f"The expert {target} could not be written"):
-        _save(model, loaded, target)
+        _save(model, weights, loaded, target)
     return target
 
 
@@ -136,7 +136,8 @@ def _run(
     out: Path,
     on_progress: Progress,
     report_to: Sequence[str],
-) -> None:
+) -> dict[str, torch.Tensor] | None:
+    """Train one stage; where weights are sharded over processes, return them whole (on the main process)."""
     folder = out / f"{stage.name}-checkpoints"
     trainer = _Trainer(
         model=model,
@@ -150,6 +151,10 @@ def _run(
     with disk_errors(f"A checkpoint in {folder} could not be written"), training_attention(model):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     processes().wait_for_everyone()
+    if trainer.accelerator.distributed_type not in SHARDED:
+        return None
+    whole: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return whole
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -229,19 +234,19 @@ def _pretraining_pieces(
     return [{"input_ids": piece, "labels": list(piece)} for piece in pieces if len(piece) > 1]
 
 
-def _save(model: Any, loaded: LoadedModel, target: Path) -> None:
-    """Write the result beside its place, then rename."""
+def _save(model: Any, weights: dict[str, torch.Tensor] | None, loaded: LoadedModel, target: Path) -> None:
+    """Write the result beside its place, then rename; `weights` take the place of the model's own where given."""
     state = processes()
     if state.is_main_process:
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         if target.name == MODEL:
-            model.save_pretrained(str(partial))
+            model.save_pretrained(str(partial), state_dict=weights)
             loaded.tokenizer.save_pretrained(str(partial))
         else:
             for adapter in model.peft_config.values():
                 adapter.base_model_name_or_path = loaded.source  # not the folder where it lies on this machine
-            model.save_pretrained(str(partial), save_embedding_layers=False)
+            model.save_pretrained(str(partial), state_dict=weights, save_embedding_layers=False)
             (partial / "README.md").unlink(missing_ok=True)  # the library's form, with that folder in it
         partial.rename(target)
     state.wait_for_everyone()
