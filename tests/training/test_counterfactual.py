@@ -1,0 +1,74 @@
+"""Counterfactual pairs: foreign answers, repeatable, and read from the expert as if it had written them."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from gag.config import PromptsConfig, ReadoutConfig
+from gag.models.expert import Expert
+from gag.prompts import Prompts
+from gag.records import Question
+from gag.testing import byte_tokenizer, tiny_causal_lm
+from gag.training.counterfactual import counterfactual_pairs, perturbed
+from gag.training.states import StateStore, fill_forced
+
+QUESTIONS = [Question(f"q{i}", f"What is number {i}?", (f"{100 + i} nm of tallow{i}",)) for i in range(20)]
+
+
+def test_answers_are_foreign_and_repeatable() -> None:
+    pairs = counterfactual_pairs(QUESTIONS, ["who wrote the long book"], 200, seed=3)
+    assert pairs == counterfactual_pairs(QUESTIONS, ["who wrote the long book"], 200, seed=3)
+    true = {q.question: q.answers[0] for q in QUESTIONS}
+    assert sum(true[p.question] == p.answers[0] for p in pairs) < 12  # a third are shuffled among twenty
+    assert len({p.id for p in pairs}) == 200
+    assert any(p.answers[0] in "who wrote the long book" for p in pairs)
+    assert any(p.answers[0] in true.values() for p in pairs)
+
+
+def test_perturbed_keeps_the_form_and_changes_the_digits() -> None:
+    changed = [perturbed("148 nm", ["nm"], random.Random(seed)) for seed in range(50)]
+    assert all(text.endswith(" nm") and len(text) == 6 for text in changed)
+    assert len(set(changed)) > 30
+
+
+def test_forced_reading_is_what_decoding_would_have_passed_through() -> None:
+    model = tiny_causal_lm("qwen3")
+    expert = Expert(model, byte_tokenizer(), Prompts(PromptsConfig(), "numbers"))
+    config = ReadoutConfig(layers=(-1, -2), pooling="none", max_new_tokens=7)
+    (free,) = expert.read(["hi?"], config)
+    ids = [256] * free.tokens  # placeholder lengths; the decoded text may not be valid UTF-8
+    assert len(ids) == len(free.states)
+    texts = ["seven", "a much longer background"]
+    together = expert.read_forced(["hi?", "what is it, then?"], texts, config)
+    alone = [expert.read_forced([q], [t], config)[0] for q, t in zip(["hi?", "what is it, then?"], texts, strict=True)]
+    for one, other, text in zip(together, alone, texts, strict=True):
+        assert one.states.shape == (min(7, len(text)), 2, 32)
+        torch.testing.assert_close(one.states, other.states, atol=1e-5, rtol=1e-5)
+
+
+def test_forced_states_equal_a_plain_forward() -> None:
+    model = tiny_causal_lm("llama")
+    tokenizer = byte_tokenizer()
+    expert = Expert(model, tokenizer, Prompts(PromptsConfig(), "numbers"))
+    config = ReadoutConfig(layers=(-2,), pooling="none", max_new_tokens=16)
+    (reading,) = expert.read_forced(["hi?"], ["148 nm"], config)
+    ids = [*expert.encode("hi?").ids, *b"148 nm"]
+    hidden = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-2][0, -6:]
+    torch.testing.assert_close(reading.states[:, 0], hidden.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_store_keeps_them_apart_from_the_true_readings(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    expert = Expert(tiny_causal_lm("llama"), byte_tokenizer(), Prompts(PromptsConfig(), "numbers"))
+    config = ReadoutConfig(max_new_tokens=4)
+    store = StateStore(tmp_path)
+    pairs = counterfactual_pairs(QUESTIONS, [], 5, seed=0)
+    fill_forced(store, lambda: expert, pairs, config)
+    assert store.forced(pairs[0]).background == pairs[0].answers[0]
+    assert store.missing([QUESTIONS[0].question]) == [QUESTIONS[0].question]
+
+    def never() -> Expert:
+        raise AssertionError("all of them are there")
+
+    fill_forced(store, never, pairs, config)
