@@ -1,6 +1,6 @@
 """Two real domains end to end: medicine (MedQuAD) and materials (ChemLit-QA), every method, with intervals.
 
-    python benchmarks/real_data.py --data ../shared/data --out runs/real [--ablations]
+    python benchmarks/real_data.py --data DATA --out runs/real [--domains materials] [--ablations]
 
 Builds both domains through the pipeline (resumable: the same command goes on), evaluates base, constant, egc,
 gag-oracle and gag on the test files and on general questions, prints Markdown and writes real_data.json. Answers are
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--limit", type=int, default=None, help="test questions a domain, for a quick look")
+    parser.add_argument("--domains", nargs="+", choices=sorted(DOMAINS), default=list(DOMAINS))
     parser.add_argument("--ablations", action="store_true", help="readout layers and stages, on materials")
     options = parser.parse_args()
     workspace = _workspace(options)
@@ -78,22 +79,23 @@ def main() -> None:
         rows = ablations(workspace, options.data, options.limit)
         write_results(options.out / "ablations.json", rows)
     else:
-        rows = comparison(workspace, options.data, options.limit)
+        rows = comparison(workspace, options)
         write_results(options.out / "real_data.json", rows)
     _say(markdown_table(rows, intervals="brackets"))
 
 
-def comparison(workspace: Workspace, data: Path, limit: int | None) -> list[Row]:
-    """Every method on both domains, paired differences, and what happens to general questions."""
-    builds = {name: Build(workspace, name, Sources(), on_progress=_progress) for name in DOMAINS}
+def comparison(workspace: Workspace, options: argparse.Namespace) -> list[Row]:
+    """Every method on the domains, paired differences, and what happens to general questions."""
+    data, limit = options.data, options.limit
+    builds = {name: Build(workspace, name, Sources(), on_progress=_progress) for name in options.domains}
     folders = [build.run(Build.module).folder for build in builds.values()]
     constants = {name: build.run(Build.constant) for name, build in builds.items()}
     model = GAG.from_config(workspace.config, folders, root=workspace.root)
     rows: list[Row] = []
     scorer = _scorer()
     with model.frozen():
-        for name, (_, _, test) in DOMAINS.items():
-            questions = _questions(data / test, name)[:limit]
+        for name in options.domains:
+            questions = _questions(data / DOMAINS[name][2], name)[:limit]
             module = model.domains[name].module
             token = ConstantToken(module.readout.slots, model.base.table.weight)
             token.load_state_dict(load_file(constants[name] / PROJECTOR_FILE))
