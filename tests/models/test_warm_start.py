@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gag.config import Config, ProjectorConfig
+from gag.config import Config, ProjectorConfig, parse_config
 from gag.errors import ConfigError
 from gag.models.projector import Projector, ProjectorShape
 from gag.models.readout import segment_embeddings
@@ -45,7 +45,5 @@ def test_without_targets_the_first_outputs_have_the_configured_size() -> None:
 
 def test_other_kinds_refuse_it() -> None:
     with pytest.raises(ConfigError, match="warm_start needs"):
-        from gag.config import parse_config
-
         parse_config({"projector": {"warm_start": "regression"}}, origin="here")
     assert Config().projector.warm_start == "none"
