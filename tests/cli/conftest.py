@@ -30,6 +30,8 @@ CHOICES = {
     "readout.slots": "2",
     "readout.max_new_tokens": "4",
     "projector.kind": "mlp",
+    "projector.warm_start": "none",
+    "alignment.counterfactual": "0",
     "alignment.max_steps": "2",
     "alignment.dev_share": "0.25",
     "generation.max_new_tokens": "6",
