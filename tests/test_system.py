@@ -288,6 +288,22 @@ def test_a_projector_that_is_not_what_the_module_says_is_refused(house: House) -
     assert not model.domains and model.router.routes == (GENERAL,) and not model.experts._domains
 
 
+def test_a_route_that_cannot_be_added_leaves_nothing_behind(
+    house: House, alloys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = house.system()
+
+    def taken(name: str, bank: torch.Tensor) -> None:
+        raise DomainError(f"The route {name!r} is taken.", "Detach it.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model.router, "attach", taken)
+        with pytest.raises(DomainError, match="taken"):
+            model.attach(alloys)
+    assert not model.domains and not model.experts._domains
+    assert model.attach(alloys) == "alloys"
+
+
 def test_a_stream_is_the_answer(house: House, alloys: Path) -> None:
     model = house.system(alloys)
     for question in QUESTIONS:

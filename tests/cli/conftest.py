@@ -27,6 +27,7 @@ CHOICES = {
     "expert.epochs": "1",
     "expert.lora_rank": "2",
     "readout.pooling": "segment_mean",
+    "readout.layers": "[-2]",
     "readout.slots": "2",
     "readout.max_new_tokens": "4",
     "projector.kind": "mlp",

@@ -208,7 +208,7 @@ def test_documents_follow_one_another_in_pieces() -> None:
     assert len(last) == 1  # a single token has nothing to predict
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stop", [13])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     source: str, tmp_path: Path, method: str, stop: int
