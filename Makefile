@@ -28,7 +28,7 @@ test-slow: env
 	$(PYTEST) -m slow
 
 test-data: env
-	$(PYTEST) -m data
+	$(PYTEST) -m "data and not slow"
 
 lint: env
 	$(BIN)/ruff check
