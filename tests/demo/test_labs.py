@@ -34,3 +34,9 @@ def test_labs_share_no_entity() -> None:
 def test_general_questions_have_answers() -> None:
     sample = general_sample(50)
     assert len(sample) == 50 and all(q.answers for q in sample)
+
+
+def test_the_first_documents_of_a_lab_keep_their_questions_only() -> None:
+    lab = load_lab("adjuvant").first(8)
+    assert len(lab.documents) == 8 and len(lab.train) == 192 and len(lab.test) == 64
+    assert {q.meta["document"] for q in lab.test} == {d.id for d in lab.documents}

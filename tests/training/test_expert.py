@@ -185,6 +185,21 @@ def test_all_weights(source: str, tmp_path: Path) -> None:
     assert trained.model.generation_config is not None
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_in_bfloat16_the_trained_weights_are_float32(source: str, tmp_path: Path, method: str) -> None:
+    """Steps too small for bfloat16 add up; the result is held as the model was."""
+    held = loaded(source, "bfloat16")
+    seen: set[torch.dtype] = set()
+
+    def told(step: str, done: int, total: int, note: str = "") -> None:
+        seen.update(p.dtype for p in held.model.parameters() if p.requires_grad)
+
+    target = train_expert(held, DATA, config(method=method, learning_rate=1e-4), tmp_path, on_progress=told)
+    assert seen == {torch.float32}
+    saved = {t.dtype for t in weights(target).values()}
+    assert saved == {torch.float32 if method == "lora" else torch.bfloat16}
+
+
 def test_pretraining_comes_first_and_counts(source: str, tmp_path: Path) -> None:
     told = Told()
     data = ExpertData(PROMPTS, QUESTIONS, DOCUMENTS)

@@ -7,7 +7,7 @@ of the expert, not learned by the projector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -31,6 +31,16 @@ class Lab:
     def align(self) -> list[Question]:
         """The training pairs that the projector may see."""
         return [q for q in self.train if seen_by_projector(q)]
+
+    def first(self, count: int) -> Lab:
+        """This lab with its first `count` documents and the questions about them."""
+        kept = {document.id for document in self.documents[:count]}
+        return replace(
+            self,
+            documents=self.documents[:count],
+            train=[q for q in self.train if q.meta["document"] in kept],
+            test=[q for q in self.test if q.meta["document"] in kept],
+        )
 
     def write(self, folder: Path) -> None:
         """documents, train, align and test as JSONL files in `folder`."""

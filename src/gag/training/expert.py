@@ -25,7 +25,6 @@ from gag.config import ExpertConfig
 from gag.errors import ConfigError
 from gag.models import chat
 from gag.models.attention import training_attention
-from gag.models.device import choose_dtype
 from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
 from gag.records import Document, Question
@@ -68,16 +67,19 @@ def train_expert(
     pairs = sft_examples(data, loaded.tokenizer, fitting)
     torch.manual_seed(config.seed)
     model: Any = loaded.model
+    held = loaded.model.dtype
     if config.method == "lora":
         model = get_peft_model(model, _lora(config, model))
     else:
-        model.requires_grad_(True)
+        model.float().requires_grad_(True)  # a small step would be rounded away in half precision
     if config.pretrain_epochs and data.documents:
         pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config)
-        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pieces)
+        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pieces, held)
         _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
-    stage = _Stage("expert", config.epochs, config.learning_rate, pairs)
+    stage = _Stage("expert", config.epochs, config.learning_rate, pairs, held)
     weights = _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
+    if config.method == "full" and weights is None:
+        model.to(held)
     with disk_errors(f"The expert {target} could not be written"):
         _save(model, weights, loaded, target)
     return target
@@ -102,6 +104,8 @@ class _Stage:
     epochs: float
     learning_rate: float
     rows: list[dict[str, list[int]]]
+    dtype: torch.dtype
+    """What the model was loaded in."""
 
 
 class _Trainer(AnswerLossTrainer):
@@ -175,9 +179,6 @@ def _arguments(
     steps = -(-len(stage.rows) // (config.batch_size * config.accumulation * processes().num_processes))
     total = max(1, int(steps * stage.epochs))
     on_cpu = parameter.device.type == "cpu"
-    # Trained weights are float32, whatever the frozen ones are held in; products run in bfloat16 where that is faster.
-    held_low = config.method == "full" or parameter.dtype is torch.bfloat16
-    autocast = held_low and choose_dtype("auto", parameter.device)[0] is torch.bfloat16
     return SFTConfig(
         output_dir=str(folder),
         num_train_epochs=stage.epochs,
@@ -191,7 +192,7 @@ def _arguments(
         gradient_checkpointing=config.gradient_checkpointing,  # its old name, on by default in TRL
         max_length=None,
         use_cpu=on_cpu,
-        bf16=autocast,
+        bf16=stage.dtype is torch.bfloat16,  # trained weights are float32, products are in the dtype asked for
         dataloader_pin_memory=not on_cpu,
         save_strategy="steps",
         save_steps=max(10, total // 5),
