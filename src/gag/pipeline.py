@@ -105,7 +105,7 @@ class Build:
             ExpertData(self._prompts, self._questions, documents),
             config.expert,
             folder,
-            on_progress=self._told("expert"),
+            on_progress=self.on_progress,
             report_to=self.report_to,
         )
         self._note(folder, "expert", key)
@@ -369,9 +369,6 @@ class Build:
 
     def _step_folder(self, step: str, key: str) -> Path:
         return self.workspace.runs(self.name) / f"{step}-{key[:12]}"
-
-    def _told(self, step: str) -> Progress:
-        return self.on_progress
 
     def _note(self, folder: Path, step: str, key: str, **more: Any) -> None:
         """step.json: what made this folder."""
