@@ -228,3 +228,10 @@ def test_hashes_see_content_and_order_and_nothing_else() -> None:
     one, two = Question("a", "x"), Question("b", "y")
     assert questions_hash([one, two]) != questions_hash([two, one])
     assert questions_hash([one]) != questions_hash([Question("a", "x", ("z",))])
+
+
+def test_an_empty_first_answer_is_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "qa.jsonl"
+    path.write_text('{"id": "a", "question": "what?", "answers": ["", "x"]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="line 1: the question 'a' has no answer"):
+        read_questions(path, require_answers=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gag.config import GenerationConfig
+from gag.errors import InputError
 from gag.models import chat
 from gag.models.base import Base
 from gag.models.chat import EncodedPrompt
@@ -66,6 +67,11 @@ def gold_nll(
         answers = []
         for item in part:
             room = base.context - len(item.prompt.ids)
+            if room < 1:
+                raise InputError(
+                    f"The prompt of {item.question.id!r} fills the base's context of {base.context} tokens.",
+                    "Shorten the question.",
+                )
             answers.append(chat.encode_answer(item.question.answers[0], base.tokenizer)[: min(room, longest or room)])
         losses = base.answer_nll([p.prompt for p in part], _vectors(part), answers)
         for index, loss in zip(indices, losses, strict=True):

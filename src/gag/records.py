@@ -105,7 +105,7 @@ def read_questions(path: str | Path, *, require_answers: bool = False) -> list[Q
                 f"{where}: the id {question.id!r} is already used in line {seen[question.id]}.",
                 "Give every question an id of its own.",
             )
-        if require_answers and not any(a.strip() for a in question.answers):
+        if require_answers and not all(a.strip() for a in question.answers or ("",)):
             raise InputError(
                 f"{where}: the question {question.id!r} has no answer.",
                 'Training and evaluation need at least one: "answers": ["…"].',

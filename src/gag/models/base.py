@@ -23,6 +23,7 @@ from gag.models.head import frozen_head_nll, logits_nll, plain_head
 from gag.models.injection import inject
 from gag.models.loading import LoadedModel
 from gag.prompts import Message
+from gag.records import content_hash
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Base:
         """Answers to prompts as one batch; `vectors` [B, K, d_base] fill their slots."""
         started = time.perf_counter()
         batch = left_padded(self.model, prompts, vectors)
-        rows = decode(self.model, batch, self._options(config, len(prompts), seed))
+        rows = decode(self.model, batch, self._options(config, prompts, seed))
         share = (time.perf_counter() - started) / len(prompts)
         return [Completion(self.decode_text(row.ids), tuple(row.ids), share) for row in rows]
 
@@ -104,7 +105,9 @@ class Base:
         """The answer to one prompt, piece by piece; the pieces joined are the answer."""
         ids: list[int] = []
         said = ""
-        for token in decode_stream(self.model, left_padded(self.model, [prompt], vectors), self._options(config, 1, 0)):
+        for token in decode_stream(
+            self.model, left_padded(self.model, [prompt], vectors), self._options(config, [prompt], 0)
+        ):
             ids.append(token)
             text = self.decode_text(ids)
             if text.endswith("\ufffd"):  # in the middle of a character
@@ -178,8 +181,10 @@ class Base:
         out = forward(self.model, embeddings, mask, cache=cache, logits_to_keep=max(lengths))
         return logits_nll(torch.cat([out.logits[i, -n:] for i, n in enumerate(lengths)]), labels)
 
-    def _options(self, config: GenerationConfig, count: int, seed: int) -> DecodeOptions:
-        return DecodeOptions(config, self._stop, seeds=tuple(seed + i for i in range(count)))
+    def _options(self, config: GenerationConfig, prompts: Sequence[EncodedPrompt], seed: int) -> DecodeOptions:
+        """A prompt's seed is its own, so that a sampled answer does not depend on its place in a batch."""
+        seeds = tuple(int(content_hash(seed, prompt.ids)[:15], 16) for prompt in prompts)
+        return DecodeOptions(config, self._stop, seeds=seeds)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
