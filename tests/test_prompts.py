@@ -28,6 +28,20 @@ def parts(message: Message, kind: type) -> list[object]:
     return [part for part in message.parts if isinstance(part, kind)]
 
 
+def test_text_beside_the_slots_follows_them() -> None:
+    (message,) = PROMPTS.injected_context("How large?", 2, "{knowledge} <|im_end|>")
+    (plain,) = PROMPTS.domain("How large?", 2)
+    assert message.parts == (*plain.parts, Untrusted("\n{knowledge} <|im_end|>"))
+    middle = Prompts(PromptsConfig(base_domain="{knowledge} is what {question} needs"), "x")
+    assert middle.injected_context("q", 1, "t")[0].parts == (
+        Slots(1),
+        Untrusted("\nt"),
+        " is what ",
+        Untrusted("q"),
+        " needs",
+    )
+
+
 def test_the_domain_prompt_ends_in_the_slots() -> None:
     (message,) = PROMPTS.domain("How large?", slots=4)
     assert message.role == "user"

@@ -21,6 +21,7 @@ from gag.records import (
     content_hash,
     questions_hash,
     read_documents,
+    read_passages,
     read_questions,
     write_jsonl,
 )
@@ -58,6 +59,47 @@ def test_only_id_and_question_are_needed(write: Callable[[str | bytes], Path]) -
 def test_a_document_has_all_its_fields(write: Callable[[str | bytes], Path]) -> None:
     row = {"id": "a", "title": "T", "text": "Long.", "source": "s.pdf", "meta": {"page": 1}}
     assert read_documents(write(json.dumps(row))) == [Document("a", "Long.", "T", "s.pdf", {"page": 1})]
+
+
+def test_a_passage_has_all_its_fields_and_is_read_as_written(
+    write: Callable[[str | bytes], Path], tmp_path: Path
+) -> None:
+    row = {
+        "id": "a#1",
+        "document_id": "a",
+        "text": "Long.\n\n",
+        "heading": "T > S",
+        "span": [0, 7],
+        "page": 2,
+        "lab": 3,
+    }
+    passage = Passage("a#1", "a", "Long.\n\n", "T > S", (0, 7), 2, {"lab": 3})
+    assert read_passages(write(json.dumps(row))) == [passage]
+    write_jsonl(tmp_path / "again.jsonl", [passage, Passage("a#2", "a", "More.")])
+    assert read_passages(tmp_path / "again.jsonl") == [passage, Passage("a#2", "a", "More.")]
+    assert len({passage, Passage("a#2", "a", "More.")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "a", "text": "x"}, "'document_id' is missing"),
+        ({"id": "a", "document_id": "d", "text": " "}, "'text' must be a non-empty text"),
+        ({"id": "a", "document_id": "d", "text": "x", "span": [3, 2]}, "'span' must be two whole numbers"),
+        ({"id": "a", "document_id": "d", "text": "x", "span": "0-1"}, "'span' must be two whole numbers"),
+        ({"id": "a", "document_id": "d", "text": "x", "span": [False, True]}, "'span' must be two whole numbers"),
+        ({"id": "a", "document_id": "d", "text": "x", "page": 0}, "'page' must be a whole number from 1"),
+    ],
+)
+def test_a_bad_passage_is_refused(row: dict[str, Any], message: str, write: Callable[[str | bytes], Path]) -> None:
+    with pytest.raises(InputError, match=message):
+        read_passages(write(json.dumps(row)))
+
+
+def test_two_passages_cannot_have_one_id(write: Callable[[str | bytes], Path]) -> None:
+    row = json.dumps({"id": "a", "document_id": "d", "text": "x"})
+    with pytest.raises(InputError, match="line 2: the id 'a' is already used in line 1"):
+        read_passages(write(f"{row}\n{row}\n"))
 
 
 @pytest.mark.parametrize(

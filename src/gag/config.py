@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -136,6 +136,14 @@ class ProjectorConfig(Section):
         "(closed form; gated_residual in generate mode), so that a slot starts as something the base can read.",
     )
     ridge: float = Field(0.1, gt=0, description="Regularisation of that regression, a share of the inputs' variance.")
+    pretrain_pairs: int = Field(
+        0,
+        ge=0,
+        description="Foreign texts that the projector learns to let through before any domain's questions (generate "
+        "mode); done once for a base and an expert's model and kept in the cache. 0 is none.",
+    )
+    pretrain_batch_size: int = Field(32, ge=1, description="Texts a step of that pretraining.")
+    pretrain_learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of that pretraining.")
 
 
 class AlignmentConfig(Section):
@@ -181,6 +189,135 @@ class RouterConfig(Section):
     general_questions: str | None = Field(
         None, description="JSONL of general questions for the general route; null takes the ones in the package."
     )
+
+
+class RetrievalConfig(Section):
+    """Passages found by late interaction, for the methods that read text (rag, xrag, gag + rag)."""
+
+    encoder: ModelConfig | None = Field(
+        None,
+        description="A ColBERTv2 checkpoint (hub id or local folder), or any encoder, whose token embeddings are then "
+        "matched as they are; null takes the token embeddings of models.encoder.",
+    )
+    top_k: int = Field(1, ge=1, description="Passages given for a question (paper: 1).")
+    candidates: int | None = Field(
+        None,
+        ge=1,
+        description="Passages that are scored exactly for a question, at least top_k: a third found by BM25, a third "
+        "by mean vectors, a third by both together. More finds more of what scoring every passage would find, and "
+        "takes longer. null takes 512, or 2 % of the store where that is more.",
+    )
+    batch_size: int = Field(32, ge=1, description="Windows of text encoded at once.")
+    window: int | None = Field(
+        None,
+        ge=8,
+        description="Tokens of a passage that are encoded together; a longer passage is cut into windows of equal "
+        "length. null takes the encoder's own limit (ColBERTv2: 180).",
+    )
+
+
+class XragConfig(Section):
+    """How xrag's projector is trained (arXiv 2405.13792); what is not named here is as in `alignment`."""
+
+    projector: ProjectorConfig = Field(
+        default_factory=ProjectorConfig, description="From a passage's embedding to the slot; mlp as in the paper."
+    )
+    pretrain_passages: int = Field(
+        1000, ge=1, description="Passages that paraphrase pretraining learns from, at most; evenly spread over all."
+    )
+    pretrain_tokens: int = Field(64, ge=8, description="Tokens of a passage that are written out; longer ones are cut.")
+    pretrain_epochs: int = Field(2, ge=0, description="Passes over those passages; 0 leaves the pretraining out.")
+    pretrain_learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of the pretraining.")
+    epochs: int = Field(2, ge=1, description="Passes over the question-answer pairs that the tuning makes.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of the tuning.")
+    teacher_weight: float = Field(
+        2.0, ge=0, description="Weight of KL(teacher || student), the teacher being the base with the passage as text."
+    )
+
+    @model_validator(mode="after")
+    def _one_state(self) -> XragConfig:
+        p = self.projector
+        if p.kind == "attention" or p.warm_start != "none" or p.pretrain_pairs:
+            raise ValueError(
+                "xrag reads one embedding, not a background: projector.kind must be mlp or gated_residual, "
+                "warm_start none and pretrain_pairs 0"
+            )
+        return self
+
+
+class LoraConfig(Section):
+    """How the method lora fine-tunes the base on a domain's pairs (an adapter on a copy; the base stays frozen)."""
+
+    rank: int = Field(32, ge=1, description="Rank of the adapter.")
+    alpha: int = Field(64, ge=1, description="Scale of the adapter (its updates are multiplied by alpha / rank).")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    epochs: float = Field(4, gt=0, description="Passes over the question-answer pairs.")
+    max_steps: int = Field(1000, ge=1, description="Steps at most, whatever the epochs.")
+    batch_size: int = Field(16, ge=1, description="Questions a step.")
+    max_length: int = Field(1024, ge=8, description="Tokens a training example may have; longer ones are refused.")
+    truncate_answers: bool = Field(False, description="Cut answers that do not fit max_length instead of refusing.")
+    seed: int = Field(42, description="Seed of order and initialisation.")
+
+
+class GraphConfig(Section):
+    """Knowledge graphs: where they are asked, and how far a walk goes (`gag graph`)."""
+
+    max_edges: int = Field(
+        10_000,
+        ge=1,
+        description="Edges followed at each hop of a path; what a hub has beyond them is left out, and said.",
+    )
+    max_neighbours: int = Field(
+        500,
+        ge=1,
+        description="In training, an entity with more edges is no stop on the way from a question to its answer.",
+    )
+    alias_relations: tuple[str, ...] = Field(
+        ("alias",), description="Relations of a table whose tails are further names of their heads, not entities."
+    )
+    language: str = Field("en", description="Language of an RDF graph's labels; those in others are further names.")
+    similarity: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of letter triples that a misspelt name must have in common with an entity's.",
+    )
+    max_names: int = Field(
+        1_000_000, ge=1, description="Names that are fetched from an endpoint, at most, to find entities in questions."
+    )
+    timeout: float = Field(10.0, gt=0, description="Seconds that an endpoint has for an answer.")
+    retries: int = Field(2, ge=0, description="Further tries where an endpoint is silent or busy.")
+
+
+class RogConfig(Section):
+    """Reasoning on Graphs (arXiv 2310.01061): one small model, models.expert, that plans paths and reads them."""
+
+    hops: int = Field(3, ge=1, description="Relations a planned path may have.")
+    beams: int = Field(3, ge=1, description="Paths that are planned for a question.")
+    plan_share: float = Field(
+        0.5, ge=0, le=1, description="A planned path less likely than this share of the likeliest one is dropped."
+    )
+    lines: int = Field(10, ge=1, description="Reasoning paths that the model reads, at most.")
+    shown_paths: int = Field(5, ge=1, description="Paths shown for an answer, at most.")
+    labels: Literal["faithful", "shortest"] = Field(
+        "faithful",
+        description="Weak labels of planning. shortest: every shortest path from a question's entity to one of its "
+        "answers (the paper); faithful: of all paths within the hops, those whose ends are most like the answers (F1).",
+    )
+    reasoning_share: float = Field(
+        0.15, ge=0, le=1, description="Share of the questions from which the model also learns to read paths."
+    )
+    epochs: int = Field(1, ge=1, description="Passes over the questions; each takes another of a question's paths.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(16, ge=1, description="Examples a step.")
+    lora_rank: int = Field(16, ge=1, description="Rank of the adapter.")
+    lora_alpha: int = Field(32, ge=1, description="Scale of the adapter (its updates are multiplied by alpha / rank).")
+    lora_from_layer: int = Field(
+        0, ge=0, description="First layer with an adapter; below it nothing is trained and no gradient is computed."
+    )
+    max_length: int = Field(1024, ge=64, description="Tokens of a training example; a longer one loses paths.")
+    max_new_tokens: int = Field(96, ge=1, description="Longest answer of the reasoning, in tokens.")
+    seed: int = Field(42, description="Seed of order and initialisation.")
 
 
 class GenerationConfig(Section):
@@ -230,9 +367,119 @@ class DomainConfig(Section):
     qa: str | None = Field(None, description="JSONL of question-answer pairs that the expert learns.")
     align_qa: str | None = Field(None, description="JSONL of pairs that the projector learns; null takes qa.")
     documents: str | None = Field(None, description="JSONL of plain documents for continued pretraining.")
+    passages: str | None = Field(
+        None, description="JSONL of passages that rag, xrag and raft read; null cuts `documents` into passages."
+    )
+    dev_qa: str | None = Field(
+        None,
+        description="JSONL of pairs that no training sees, on which gag-or-rag chooses its threshold; null takes pairs "
+        "of qa whose answers align_qa does not hold.",
+    )
     expert: str | None = Field(
         None, description="A domain model that already exists (hub id, folder or PEFT adapter): training is skipped."
     )
+
+
+class CorpusConfig(Section):
+    """From files to documents and passages: parse, clean, chunk (`gag ingest`)."""
+
+    chunk_tokens: int = Field(
+        480, ge=16, description="Tokens of the expert's tokenizer a passage may have (paper: 480)."
+    )
+    chunk_overlap: int = Field(
+        0, ge=0, description="Tokens at a passage's start that repeat the end of the one before, at most (paper: 0)."
+    )
+    table_tokens: int = Field(
+        2048,
+        ge=16,
+        description="A table is a passage whole up to so many tokens, even above chunk_tokens; a larger one is cut "
+        "between rows.",
+    )
+    pdf_parser: Literal["liteparse", "pypdfium2", "docling", "mineru"] = Field(
+        "liteparse",
+        description="Reader of PDF files. liteparse: no model needed; a file it cannot read goes to pypdfium2, as the "
+        "journal says. docling and mineru (installed by you) run their own models, locally.",
+    )
+    office_parser: Literal["markitdown", "docling"] = Field(
+        "markitdown", description="Reader of DOCX, PPTX and XLSX files."
+    )
+    cut_sections: tuple[Literal["references", "acknowledgements", "authors", "supporting"], ...] = Field(
+        ("references", "acknowledgements", "authors", "supporting"),
+        description="Sections left out, by their heading. authors: information, contributions, conflicts of interest; "
+        "supporting: supporting or supplementary information.",
+    )
+    furniture_pages: int = Field(
+        3, ge=0, description="A line at the edge of at least so many pages is furniture and left out; 0 keeps all."
+    )
+    near_duplicates: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="A document is left out when it shares this much of its 5-word shingles (Jaccard) with an earlier "
+        "one; 0 leaves out exact copies only.",
+    )
+    workers: int = Field(0, ge=0, description="Processes that parse; 0 takes one a processor.")
+    parse_seconds: float = Field(300, gt=0, description="Time a file may take to parse; then it is given up.")
+    parse_memory_gb: float = Field(4, gt=0, description="Memory a process that parses may take; then it is given up.")
+    max_pages: int = Field(2000, ge=1, description="A file with more pages is refused.")
+    max_file_mb: float = Field(512, gt=0, description="A larger file, packed or unpacked, is refused (not JSONL).")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> CorpusConfig:
+        if self.chunk_overlap > self.chunk_tokens // 2:
+            raise ValueError("chunk_overlap must be at most half of chunk_tokens")
+        return self
+
+
+class SynthesisConfig(Section):
+    """Question-answer pairs from passages (`gag synth`): who writes them, how many, and what they must pass."""
+
+    model: str = Field(
+        "extractive",
+        description="Who writes: extractive (rules, no model), base (models.base), a hub id, folder or package:NAME, "
+        "or the address of an OpenAI-compatible endpoint: https://HOST/v1#MODEL.",
+    )
+    style: Literal["plain", "raft", "unanswerable", "cross-document"] = Field(
+        "plain",
+        description="plain: questions of a passage; raft: also passages that do not help, in meta; unanswerable: what "
+        "the documents do not say; cross-document: what only two documents together say.",
+    )
+    per_passage: int | None = Field(
+        None, ge=1, description="Facts asked for in a passage; null is 4 from a model, one in 8 words from extractive."
+    )
+    wordings: int = Field(4, ge=1, description="Wordings of a question about one fact (extractive).")
+    pairs_per_request: int | None = Field(
+        None, ge=1, description="Pairs a model writes at once; null is all of a passage for an endpoint, else one."
+    )
+    tokens_per_pair: int = Field(160, ge=16, description="Longest pair a model may write, in tokens.")
+    temperature: float = Field(0.0, ge=0, description="Sampling of the writer; 0 decodes greedily.")
+    batch_size: int = Field(8, ge=1, description="Prompts a local model completes at once.")
+    unanswerable_answer: str = Field(
+        "The documents do not say.", min_length=1, description="The answer that an unanswerable question gets."
+    )
+    distractors: int = Field(3, ge=0, description="Passages of other documents named beside the right one (raft).")
+    similarity: float = Field(
+        0.8, gt=0, le=1, description="Share of words (Jaccard) from which two questions are the same one."
+    )
+    test_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the documents whose questions are kept for testing; the expert does not learn what these "
+        "documents say.",
+    )
+    seed: int = Field(42, description="Seed of the split and of the sampling.")
+    endpoint_model: str | None = Field(None, description="The endpoint's model; null takes the only one it lists.")
+    api_key_env: str = Field("GAG_API_KEY", description="Environment variable that holds the endpoint's key.")
+    concurrency: int = Field(8, ge=1, description="Requests to the endpoint at the same time.")
+    requests_per_minute: float = Field(0, ge=0, description="Most requests a minute; 0 sets no limit.")
+    timeout: float = Field(120, gt=0, description="Seconds an answer of the endpoint may take.")
+    retries: int = Field(4, ge=0, description="Further tries after a time-out, a server error or rubbish.")
+    retry_seconds: float = Field(
+        300, gt=0, description="Time for all tries of one request; a 429 is waited for as long as this lasts."
+    )
+    price_in: float | None = Field(None, ge=0, description="Price of a million tokens sent, for the estimate.")
+    price_out: float | None = Field(None, ge=0, description="Price of a million tokens received, for the estimate.")
 
 
 class Config(Section):
@@ -245,7 +492,18 @@ class Config(Section):
     projector: ProjectorConfig = Field(default_factory=ProjectorConfig, description="From states to slots.")
     alignment: AlignmentConfig = Field(default_factory=AlignmentConfig, description="Training of the projector.")
     router: RouterConfig = Field(default_factory=RouterConfig, description="Which route a question takes.")
+    retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig, description="Passages found for a question.")
+    xrag: XragConfig = Field(default_factory=XragConfig, description="Training of the method xrag.")
+    lora: LoraConfig = Field(default_factory=LoraConfig, description="Training of the method lora.")
+    graph: GraphConfig = Field(default_factory=GraphConfig, description="Knowledge graphs.")
+    rog: RogConfig = Field(default_factory=RogConfig, description="The method rog, reasoning on graphs.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="The base's answers.")
+    corpus: CorpusConfig = Field(
+        default_factory=CorpusConfig, description="From files to documents and passages (gag ingest)."
+    )
+    synthesis: SynthesisConfig = Field(
+        default_factory=SynthesisConfig, description="Question-answer pairs from passages (gag synth)."
+    )
     prompts: PromptsConfig = Field(default_factory=PromptsConfig, description="Prompt templates.")
     domains: dict[str, DomainConfig] = Field(default_factory=dict, description="The workspace's domains by name.")
 
@@ -264,8 +522,13 @@ class Config(Section):
             self.projector.kind != "gated_residual" or self.readout.mode != "generate"
         ):
             raise ValueError("projector.warm_start needs projector.kind gated_residual and readout.mode generate")
-        if self.alignment.counterfactual and self.readout.mode != "generate":
-            raise ValueError("alignment.counterfactual needs readout.mode generate")
+        if self.readout.mode != "generate":
+            for key, value in (
+                ("alignment.counterfactual", self.alignment.counterfactual),
+                ("projector.pretrain_pairs", self.projector.pretrain_pairs),
+            ):
+                if value:
+                    raise ValueError(f"{key} needs readout.mode generate")
         return self
 
 
@@ -295,9 +558,9 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
     """
     tree: dict[str, Any] = {}
     if path is not None:
-        tree = _read_yaml(Path(path))
+        tree = read_yaml(Path(path))
     for override in overrides:
-        tree = merged(tree, _override_tree(override))
+        tree = merged(tree, override_tree(override))
     name = preset if preset is not None else tree.get("preset")
     if name is not None:
         tree = merged(_preset_tree(str(name)), {**tree, "preset": name})
@@ -309,7 +572,7 @@ def parse_config(tree: Mapping[str, Any], *, origin: str) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(dict(e)) for e in error.errors()]
+        problems = explained(error, Config)
         raise ConfigError(f"{origin}: " + "; ".join(problems), "docs/configuration.md lists every key.") from None
     try:
         json.dumps(config.model_dump(), ensure_ascii=False).encode("utf-8")
@@ -345,22 +608,24 @@ def _preset_tree(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, preset_names(), n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"There is no preset {name!r}.{guess}", f"Shipped presets: {', '.join(preset_names())}.")
-    return _parse_yaml((resources.files("gag") / "presets" / f"{name}.yaml").read_text("utf-8"), f"preset {name}")
+    return parse_yaml((resources.files("gag") / "presets" / f"{name}.yaml").read_text("utf-8"), f"preset {name}")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, hint: str = "Make a workspace with: gag init FOLDER") -> dict[str, Any]:
+    """The keys and values of a YAML file; raises ConfigError, with `hint` where there is no such file."""
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"{path} does not exist.", "Make a workspace with: gag init FOLDER") from None
+        raise ConfigError(f"{path} does not exist.", hint) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from None
     except OSError as error:
         raise ConfigError(f"{path} could not be read: {error.strerror or error}.", "Check the file.") from None
-    return _parse_yaml(text, str(path))
+    return parse_yaml(text, str(path))
 
 
-def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
+def parse_yaml(text: str, origin: str) -> dict[str, Any]:
+    """YAML text as keys and values; raises ConfigError that names `origin` and the line."""
     try:
         tree = yaml.safe_load(text)
     except RecursionError:
@@ -377,7 +642,8 @@ def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
     return tree
 
 
-def _override_tree(override: str) -> dict[str, Any]:
+def override_tree(override: str) -> dict[str, Any]:
+    """`a.b=value` of --set as a tree; the value is YAML. Raises ConfigError."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override!r} is not key=value.", "For instance: --set readout.slots=4")
@@ -391,24 +657,40 @@ def _override_tree(override: str) -> dict[str, Any]:
     return tree
 
 
-def _explain(error: dict[str, Any]) -> str:
+def explained(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """Every problem of `error` in words, unknown keys of the section `root` with the nearest known one."""
+    return [_explain(dict(problem), root) for problem in error.errors()]
+
+
+def _explain(error: dict[str, Any], root: type[BaseModel]) -> str:
     location = [str(part) for part in error["loc"]]
     dotted = ".".join(location) or "the whole"
     if error["type"] != "extra_forbidden":
         return f"{dotted}: {str(error['msg']).removeprefix('Value error, ')}"
-    near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(location[-1], _known_keys(location[:-1], root), n=1, cutoff=0.4)
     guess = f" (did you mean {'.'.join([*location[:-1], near[0]])}?)" if near else ""
     return f"unknown key {dotted}{guess}"
 
 
-def _known_keys(parents: list[str]) -> list[str]:
-    section: type[BaseModel] = Config
-    for position, name in enumerate(parents):
-        if name == "domains" and section is Config and position + 1 < len(parents):
-            section = DomainConfig
-            return list(section.model_fields)
-        annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+def _known_keys(parents: list[str], root: type[BaseModel]) -> list[str]:
+    """The keys that a section has, followed from `root`; sections by name (`domains.NAME`) take any name."""
+    section, names = root, list(parents)
+    while names:
+        field = section.model_fields.get(names.pop(0))
+        if field is None:
             return []
-        section = annotation
+        annotation: Any = field.annotation
+        if get_origin(annotation) is dict:
+            if not names:
+                return []
+            del names[0]
+            annotation = get_args(annotation)[1]
+        found = next((part for part in (annotation, *get_args(annotation)) if _is_section(part)), None)
+        if found is None:
+            return []
+        section = found
     return list(section.model_fields)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -29,6 +29,18 @@ class Slots:
 
 Part = str | Untrusted | Slots
 
+PARAPHRASES: tuple[tuple[str, str], ...] = (
+    ("Background:", "\nThis says the same as the following text."),
+    ("The knowledge", " can be written out in full as follows."),
+    ("Write out in your own words what this holds:", ""),
+    ("Here is a text in short:", "\nGive it in full."),
+    ("Knowledge:", "\nWhat does it say? Say it as a text."),
+    ("Put into words what is meant by", "."),
+    ("Summary:", "\nThe passage behind it reads:"),
+    ("What is another way to say", "?"),
+)
+"""Requests to write out what a slot holds: what stands before the slots and after them (xRAG's pretraining)."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -62,9 +74,22 @@ class Prompts:
         parts = {"question": Untrusted(question), "knowledge": Untrusted(" " + context)}
         return (Message("user", self._parts(self.templates.base_domain, parts)),)
 
+    def injected_context(self, question: str, slots: int, context: str) -> tuple[Message, ...]:
+        """The domain prompt with the slots where they always are and text after them."""
+        known = (Slots(slots), Untrusted("\n" + context))
+        parts = self._parts(self.templates.base_domain, {"question": Untrusted(question), "knowledge": known[0]})
+        place = parts.index(known[0])
+        return (Message("user", (*parts[: place + 1], known[1], *parts[place + 1 :])),)
+
     def general(self, question: str) -> tuple[Message, ...]:
         """What the base is asked on the general route: the request and the question, nothing else."""
         return (Message("user", self._parts(self.templates.base_general, {"question": Untrusted(question)})),)
+
+    @staticmethod
+    def paraphrase(number: int, slots: int) -> tuple[Message, ...]:
+        """A request to write out what the slots hold, in wording `number` (any number: the wordings take turns)."""
+        before, after = PARAPHRASES[number % len(PARAPHRASES)]
+        return (Message("user", tuple(part for part in (before, Slots(slots), after) if part)),)
 
     def to_json(self) -> dict[str, object]:
         """The templates, field and style, for module.json and for hashing."""

@@ -47,12 +47,20 @@ class Document:
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a document, as retrieval and synthesis use it."""
+    """A piece of a document, as retrieval and synthesis use it.
+
+    `text` is the document's text from character `span[0]` to `span[1]`, with the white space that follows it there, so
+    that a document's passages (cut without overlap) join to its text. `heading` is the path of headings it stands
+    under ("Methods > Mice"); `page` counts from 1.
+    """
 
     id: str
     document_id: str
     text: str
     heading: str | None = None
+    span: tuple[int, int] | None = None
+    page: int | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ class Answer:
 
     `knowledge_tokens` counts what was added to the base's prompt for the domain's sake: slots for gag, text tokens
     for a method that adds text. `timings` are seconds by part; for a question answered in a batch, its share.
+    `passages` are the ids of the retrieved passages that were used, best first, with their `passage_scores`;
+    `dropped_passages` counts those that did not fit the base's context.
     """
 
     question_id: str
@@ -80,6 +90,9 @@ class Answer:
     completion_tokens: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
     background: str | None = None
+    passages: tuple[str, ...] = ()
+    passage_scores: tuple[float, ...] = ()
+    dropped_passages: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """This answer as a JSON-ready dictionary."""
@@ -141,6 +154,34 @@ def read_documents(path: str | Path) -> list[Document]:
     if not documents:
         raise InputError(f"{path} has no documents.", 'Write one JSON object a line: {"id", "text"}.')
     return documents
+
+
+def read_passages(path: str | Path) -> list[Passage]:
+    """Passages of a JSONL file, in order; raises InputError with file and line."""
+    path = Path(path)
+    passages: list[Passage] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        where = f"{path} line {number}"
+        passage = Passage(
+            id=_text(row, "id", where),
+            document_id=_text(row, "document_id", where),
+            text=_text(row, "text", where),
+            heading=_optional_text(row, "heading", where),
+            span=_span(row, where),
+            page=_page(row, where),
+            meta=_meta(row, where, known=("id", "document_id", "text", "heading", "span", "page", "meta")),
+        )
+        if passage.id in seen:
+            raise InputError(
+                f"{where}: the id {passage.id!r} is already used in line {seen[passage.id]}.",
+                "Give every passage an id of its own.",
+            )
+        seen[passage.id] = number
+        passages.append(passage)
+    if not passages:
+        raise InputError(f"{path} has no passages.", 'Write one JSON object a line: {"id", "document_id", "text"}.')
+    return passages
 
 
 def write_jsonl(path: str | Path, records: Iterable[Any]) -> None:
@@ -281,6 +322,27 @@ def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
             f"{where}: 'answers' must be a list of texts, not {value!r:.60}.", 'Write it as ["first", "second"].'
         )
     return tuple(value)
+
+
+def _span(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    value = row.get("span")
+    if value is None:
+        return None
+    if not (isinstance(value, list) and [type(part) for part in value] == [int, int] and 0 <= value[0] < value[1]):
+        raise InputError(
+            f"{where}: 'span' must be two whole numbers, start and end, not {value!r:.60}.",
+            "Mend that field or remove it.",
+        )
+    return value[0], value[1]
+
+
+def _page(row: Mapping[str, Any], where: str) -> int | None:
+    value = row.get("page")
+    if value is not None and (type(value) is not int or value < 1):
+        raise InputError(
+            f"{where}: 'page' must be a whole number from 1, not {value!r:.60}.", "Mend that field or remove it."
+        )
+    return value
 
 
 def _meta(row: Mapping[str, Any], where: str, known: Sequence[str]) -> dict[str, Any]:

@@ -14,15 +14,16 @@ from gag.prompts import Prompts
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder and the choices in its gag.yaml."""
+    """A folder and the choices in its gag.yaml; domain modules of other choices lie in a folder of their own."""
 
     root: Path
     config: Config
+    modules_folder: str = "modules"
 
     @property
     def modules(self) -> Path:
         """Where the domain modules are."""
-        return self.root / "modules"
+        return self.root / self.modules_folder
 
     def module(self, domain: str) -> Path:
         """A domain's module folder."""
@@ -31,6 +32,18 @@ class Workspace:
     def runs(self, domain: str) -> Path:
         """Where a domain's steps keep their work."""
         return self.root / "runs" / check_domain_name(domain)
+
+    def data(self, domain: str) -> Path:
+        """Where ingest and synth put a domain's documents, passages and pairs."""
+        return self.root / "data" / check_domain_name(domain)
+
+    def qa(self, domain: str) -> Path | None:
+        """A domain's pairs: what gag.yaml names, else what `gag synth` made; None where there are none."""
+        configured = self.domain(domain).qa
+        if configured is not None:
+            return self.path(configured)
+        made = self.data(domain) / "qa.jsonl"
+        return made if made.is_file() else None
 
     def domain(self, name: str) -> DomainConfig:
         """What gag.yaml says of a domain; its defaults where it says nothing."""

@@ -169,6 +169,8 @@ def _type_in_words(annotation: Any) -> str:
         return f"list of {_type_in_words(get_args(annotation)[0])}s"
     if get_origin(annotation) is dict:
         return "sections by name"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a section"
     return _TYPES[annotation]
 
 
