@@ -266,7 +266,7 @@ FULL: dict[str, tuple[str, Callable[..., Any], str]] = {
     "states": ("gag.training.states.save_file", half, "states"),
     "checkpoint": ("gag.training.checkpoint.save_file", half, "projector"),
     "curve": ("matplotlib.figure.Figure.savefig", half, "projector"),
-    "projector": ("gag.pipeline.save", lambda tensors: None, "projector"),
+    "projector": ("gag.steps.save", lambda tensors: None, "projector"),
     "prototypes": ("gag.pipeline.save", lambda tensors: None, "prototypes"),
     "note": ("pathlib.Path.write_text", lambda path, *_, **__: "step.json" in path.name, "prototypes"),
     "module": ("gag.domain.save", lambda tensors: None, "nothing"),

@@ -8,43 +8,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gag.atomic import new_file
 from gag.config import DomainConfig
+from gag.corpus.splits import QA, training_pairs
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
-from gag.errors import BusyError, ConfigError, DomainError, InputError, ModelError
+from gag.errors import ConfigError, DomainError, InputError, ModelError
 from gag.models import chat
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.experts import with_adapter
-from gag.models.fingerprint import frozen
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
 from gag.models.readout import segment_embeddings
-from gag.prompts import Message, Prompts
+from gag.progress import Progress, silent
+from gag.prompts import Prompts
 from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import general_questions, question_bank
-from gag.training.alignment import Alignment, Example, alignment_examples
+from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
+from gag.training.alignment import Example, alignment_examples
 from gag.training.counterfactual import counterfactual_pairs
-from gag.training.curve import draw_losses
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
+from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
-from gag.training.progress import Progress, silent
 from gag.training.states import StateStore, fill, fill_forced, states_key
 from gag.workspace import Workspace
-
-PROJECTOR_FILE = "projector.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,20 +66,24 @@ class TrainedExpert:
 
 @dataclass
 class Build:
-    """The steps of one domain's build, each of which brings the earlier ones about first."""
+    """The steps of one domain's build, each of which brings the earlier ones about first.
+
+    A `base` that is loaded already may be given: one that the workspace's configuration describes.
+    """
 
     workspace: Workspace
     name: str
     sources: Sources = field(default_factory=Sources)
     on_progress: Progress = silent
     report_to: Sequence[str] = ()
+    base: Base | None = None
 
     def expert(self) -> TrainedExpert:
         """Train the domain's expert, or take the one that exists already."""
         given = self.sources.expert or self._domain.expert
         if given is not None:
             return self._existing_expert(given)
-        config = self.workspace.config
+        config, pairs_hash = self.workspace.config, questions_hash(self.questions)  # refused before a model is loaded
         model = config.models.expert
         if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
@@ -94,21 +95,21 @@ class Build:
             loaded.fingerprint,
             str(loaded.model.dtype),
             config.expert.model_dump(),
-            _said(self._prompts.expert("?")),
-            questions_hash(self._questions),
+            said(self._prompts.expert("?")),
+            pairs_hash,
             documents_hash,
         )
         folder = self._step_folder("expert", key)
         kept = (folder / (ADAPTER if config.expert.method == "lora" else MODEL)).is_dir()
         target = train_expert(
             loaded,
-            ExpertData(self._prompts, self._questions, documents),
+            ExpertData(self._prompts, self.questions, documents),
             config.expert,
             folder,
             on_progress=self.on_progress,
             report_to=self.report_to,
         )
-        self._note(folder, "expert", key)
+        self._steps.note(folder, "expert", key, data=self._data_hashes)
         if kept:
             self.on_progress("expert", 1, 1, "kept")
         if config.expert.method == "lora":
@@ -118,9 +119,9 @@ class Build:
     def states(self, expert: TrainedExpert) -> StateStore:
         """Read the knowledge states of every question that the projector learns from."""
         config = self.workspace.config
-        key = states_key(expert.key, _said(self._prompts.expert("?")), config.readout)
+        key = states_key(expert.key, said(self._prompts.expert("?")), config.readout)
         store = StateStore(self._step_folder("states", key))
-        questions = [q.question for q in self._align_questions]
+        questions = [q.question for q in self.align_questions]
         if store.missing(questions):
             fill(store, self._expert_model(expert), questions, config.readout, self.on_progress)
         else:
@@ -130,15 +131,22 @@ class Build:
     def projector(self, expert: TrainedExpert, store: StateStore) -> Path:
         """Train the projector and return its folder; the base is proven unchanged."""
         config = self.workspace.config.projector
-        folder = self._aligned_folder("projector", store, config.model_dump())
+        pretraining = None
+        if config.pretrain_pairs:
+            pretraining = projector_pretraining(self.workspace, self._base, self._plain_expert(expert))
+        network = [config.model_dump(), pretraining.key] if pretraining else config.model_dump()
+        folder = self._aligned_folder("projector", store, network)
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("projector", 1, 1, "kept")
             return folder
-        states = store.load([q.question for q in self._align_questions])
+        states = store.load([q.question for q in self.align_questions])
         torch.manual_seed(self.workspace.config.alignment.seed)
         module = Projector(config, self._shape(states[0].shape[-1]))
-        targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
-        module.initialise(states, self._base.table.weight, targets)
+        if pretraining is not None:
+            module.load_state_dict(pretraining.tensors(self.on_progress))
+        else:
+            targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
+            module.initialise(states, self._base.table.weight, targets)
         return self._align("projector", module, states, folder, self._counterfactuals(expert, store))
 
     def constant(self) -> Path:
@@ -151,7 +159,7 @@ class Build:
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("constant", 1, 1, "kept")
             return folder
-        states = store.load([q.question for q in self._align_questions])
+        states = store.load([q.question for q in self.align_questions])
         torch.manual_seed(self.workspace.config.alignment.seed)
         module = ConstantToken(self.workspace.config.readout.slots, self._base.table.weight)
         # As many steps as the projector, whose counterfactual pairs would only mislead a token that cannot see them.
@@ -159,21 +167,21 @@ class Build:
 
     def _counterfactuals(self, expert: TrainedExpert, store: StateStore) -> list[Example]:
         """Examples whose background says something else than is true (`training.counterfactual`)."""
-        config, questions = self.workspace.config, self._align_questions
+        config, questions = self.workspace.config, self.align_questions
         count = round(config.alignment.counterfactual * len(questions))
         if not count:
             return []
         texts = [q.question for q in general_questions(config.router, self.workspace.root)]
         pairs = counterfactual_pairs(questions, texts, count, config.alignment.seed)
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
-        states = [store.forced(pair).states for pair in pairs]
+        states = store.load_forced(pairs)
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
 
     def _warm_start_targets(self, store: StateStore) -> Tensor:
         """What each slot should be near to: the base's embeddings of the background's segments [n, slots, d_base]."""
         base, slots = self._base, self.workspace.config.readout.slots
         rows = []
-        for question in self._align_questions:
+        for question in self.align_questions:
             text = store.get(question.question).background or question.answers[0]
             ids = chat.encode_answer(text, base.tokenizer)
             rows.append(segment_embeddings(ids[:-1] or ids, base.table.weight, slots))
@@ -187,10 +195,10 @@ class Build:
             base.fingerprint,
             str(base.model.dtype),
             store.folder.name,
-            _said(self._prompts.domain("?", self.workspace.config.readout.slots)),
+            said(self._prompts.domain("?", self.workspace.config.readout.slots)),
             network,
             config.alignment.model_dump(),
-            questions_hash(self._align_questions),
+            questions_hash(self.align_questions),
         )
         return self._step_folder(step, key)
 
@@ -200,29 +208,16 @@ class Build:
         """Train `module` on the domain's pairs and keep its weights, history and loss curve in `folder`."""
         base, config = self._base, self.workspace.config
         examples = alignment_examples(
-            base, self._prompts, self._align_questions, states, config.readout.slots, config.alignment
+            base, self._prompts, self.align_questions, states, config.readout.slots, config.alignment
         )
         steps = config.alignment.max_steps
         if step == "constant" and steps is None:
             count = len(examples) + round(config.alignment.counterfactual * len(examples))
             steps = -(-count // config.alignment.batch_size) * config.alignment.epochs
-        with frozen(base.model, "the base"):
-            aligned = Alignment(
-                base,
-                module,
-                config.alignment.model_copy(update={"max_steps": steps}),
-                folder,
-                on_progress=lambda _, done, total, note="": self.on_progress(step, done, total, note),
-                report_to=self.report_to,
-            ).train(examples, extra)
-        if processes().is_main_process:
-            run = aligned.run
-            draw_losses(run, folder / "loss.png", title=f"{self.name}: {step}")
-            self._note(folder, step, folder.name, losses=run.losses, dev_losses=run.dev_losses, best_step=run.best_step)
-            with new_file(folder / PROJECTOR_FILE) as partial:
-                partial.write_bytes(save(aligned.tensors))
-        processes().wait_for_everyone()
-        return folder
+        chosen = config.alignment.model_copy(update={"max_steps": steps})
+        return self._steps.aligned(
+            base, module, AlignmentStep(step, chosen, examples, extra), folder, data=self._data_hashes
+        )
 
     def prototypes(self) -> Path:
         """Build the domain's prototype bank from its questions and return its file."""
@@ -232,7 +227,7 @@ class Build:
             encoder.fingerprint,
             encoder.pooling,
             config.router.model_dump(),
-            questions_hash(self._questions),
+            questions_hash(self.questions),
         )
         path = self._step_folder("prototypes", key) / "prototypes.safetensors"
         kept = path.is_file()
@@ -240,11 +235,11 @@ class Build:
         if kept:
             self.on_progress("prototypes", 1, 1, "kept")
         elif processes().is_main_process:
-            bank = question_bank([q.question for q in self._questions], encoder, config.router)
-            self._note(path.parent, "prototypes", key)
+            bank = question_bank([q.question for q in self.questions], encoder, config.router)
+            self._steps.note(path.parent, "prototypes", key, data=self._data_hashes)
             with new_file(path) as partial:
                 partial.write_bytes(save({"prototypes": bank}))
-            self.on_progress("prototypes", 1, 1, f"{len(bank)} from {len(self._questions)} questions")
+            self.on_progress("prototypes", 1, 1, f"{len(bank)} from {len(self.questions)} questions")
         processes().wait_for_everyone()
         return path
 
@@ -278,18 +273,8 @@ class Build:
 
     def run(self, step: Callable[[Build], Any]) -> Any:
         """`step` of this build, alone: raises BusyError while another process builds the same domain."""
-        folder = self.workspace.runs(self.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not processes().is_main_process:
+        with self._steps.alone():
             return step(self)
-        lock = FileLock(folder / ".lock")
-        try:
-            with lock.acquire(timeout=0):
-                return step(self)
-        except Timeout:
-            raise BusyError(
-                f"Another process is building the domain {self.name}.", "Wait for it, or end it; its work is kept."
-            ) from None
 
     def _existing_expert(self, given: str) -> TrainedExpert:
         models = self.workspace.config.models
@@ -310,10 +295,17 @@ class Build:
         key = content_hash("model", loaded.fingerprint, str(loaded.model.dtype))
         return TrainedExpert(given, loaded.revision, None, key)
 
-    def _expert_model(self, expert: TrainedExpert) -> Expert:
+    def _plain_expert(self, expert: TrainedExpert) -> LoadedModel:
+        """The model an expert is on, without any adapter."""
+        return self._load_expert(expert) if expert.adapter is None else self._expert_base
+
+    def _load_expert(self, expert: TrainedExpert) -> LoadedModel:
         config = self.workspace.config.models.expert
         chosen = config.model_copy(update={"source": expert.source, "revision": expert.revision})
-        loaded = load_causal_lm(chosen, root=self.workspace.root)
+        return load_causal_lm(chosen, root=self.workspace.root)
+
+    def _expert_model(self, expert: TrainedExpert) -> Expert:
+        loaded = self._load_expert(expert)
         if expert.adapter is None:
             return Expert(loaded.model, loaded.tokenizer, self._prompts)
         wrapped = with_adapter(loaded, expert.adapter, "expert")
@@ -321,8 +313,7 @@ class Build:
 
     def _spec(self, expert: TrainedExpert, projector_folder: Path, prototypes: int, key: str) -> ModuleSpec:
         config = self.workspace.config
-        chosen = config.models.expert.model_copy(update={"source": expert.source, "revision": expert.revision})
-        loaded = load_causal_lm(chosen, root=self.workspace.root)
+        loaded = self._plain_expert(expert)
         run = json.loads((projector_folder / "step.json").read_text("utf-8"))
         encoder = self._encoder
         return ModuleSpec(
@@ -344,11 +335,11 @@ class Build:
             generation=config.generation,
             provenance={
                 "key": key,
-                "code_version": _code_version(),
+                "code_version": code_version(),
                 "config": config.model_dump(mode="json", exclude={"domains"}),
                 "domain": self._domain.model_dump(mode="json"),
-                "data": {"qa": questions_hash(self._questions), "align_qa": questions_hash(self._align_questions)},
-                "counts": {"qa": len(self._questions), "align_qa": len(self._align_questions)},
+                "data": {"qa": questions_hash(self.questions), "align_qa": questions_hash(self.align_questions)},
+                "counts": {"qa": len(self.questions), "align_qa": len(self.align_questions)},
                 "metrics": {
                     "alignment_loss": run["losses"][-1][1],
                     **({"dev_nll": min(x for _, x in run["dev_losses"])} if run["dev_losses"] else {}),
@@ -367,23 +358,16 @@ class Build:
         readout = self.workspace.config.readout
         return ProjectorShape(d_expert, self._base.hidden_size, readout.slots, len(readout.layers))
 
-    def _step_folder(self, step: str, key: str) -> Path:
-        return self.workspace.runs(self.name) / f"{step}-{key[:12]}"
+    @property
+    def _steps(self) -> Steps:
+        return Steps(self.workspace, self.name, self.on_progress, self.report_to)
 
-    def _note(self, folder: Path, step: str, key: str, **more: Any) -> None:
-        """step.json: what made this folder."""
-        if not processes().is_main_process:
-            return
-        row = {
-            "step": step,
-            "key": key,
-            "code_version": _code_version(),
-            "config": self.workspace.config.model_dump(mode="json"),
-            "data": {"qa": questions_hash(self._questions)},
-            **more,
-        }
-        with new_file(folder / "step.json") as partial:
-            partial.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+    def _step_folder(self, step: str, key: str) -> Path:
+        return self._steps.folder(step, key)
+
+    @property
+    def _data_hashes(self) -> dict[str, str]:
+        return {"qa": questions_hash(self.questions)}
 
     @property
     def _domain(self) -> DomainConfig:
@@ -394,19 +378,18 @@ class Build:
         return self.workspace.prompts(self.name)
 
     @cached_property
-    def _questions(self) -> list[Question]:
-        path = self._file(self.sources.qa, self._domain.qa)
+    def questions(self) -> list[Question]:
+        """The pairs that the expert learns; raises InputError where there are none."""
+        path = self.sources.qa or self.workspace.qa(self.name)
         if path is None:
-            raise InputError(
-                f"The domain {self.name} has no question-answer pairs.",
-                f"Name them: gag build {self.name} --qa FILE.jsonl, or set domains.{self.name}.qa in gag.yaml.",
-            )
-        return read_questions(path, require_answers=True)
+            raise no_pairs(self.workspace, self.name)
+        return training_pairs(path, self.workspace.data(self.name) / QA)
 
     @cached_property
-    def _align_questions(self) -> list[Question]:
+    def align_questions(self) -> list[Question]:
+        """The pairs that the projector learns: those of `align_qa`, else all."""
         path = self._file(self.sources.align_qa, self._domain.align_qa)
-        return self._questions if path is None else read_questions(path, require_answers=True)
+        return self.questions if path is None else read_questions(path, require_answers=True)
 
     @cached_property
     def _documents(self) -> list[Document]:
@@ -426,7 +409,7 @@ class Build:
 
     @cached_property
     def _base(self) -> Base:
-        return Base.from_loaded(self._base_loaded)
+        return self.base or Base.from_loaded(self._base_loaded)
 
     @cached_property
     def _expert_base(self) -> LoadedModel:
@@ -443,16 +426,25 @@ class Build:
         return None if configured is None else self.workspace.path(configured)
 
 
-def _code_version() -> str:
-    try:
-        return version("gag")
-    except PackageNotFoundError:
-        return "not installed"
+def no_pairs(workspace: Workspace, name: str) -> InputError:
+    """The error of a domain without pairs: what to run, from where the domain stands."""
+    message = f"The domain {name} has no question-answer pairs."
+    if (workspace.data(name) / "passages.jsonl").is_file() or workspace.domain(name).passages:
+        return InputError(message, f"Make them from its passages: gag synth {name}; or name some: --qa FILE.jsonl")
+    made = f"gag ingest {name} FOLDER, then gag synth {name}"
+    return InputError(
+        message,
+        f"Make them from documents: {made}; or name them: gag build {name} --qa FILE.jsonl (domains.{name}.qa).",
+    )
 
 
-def _said(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """A prompt as a step's key holds it: what is said, so that templates a step does not use do not matter to it."""
-    return [asdict(message) for message in messages]
+def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel) -> Pretraining:
+    """The projector's pretraining for a workspace's choices: nothing of a domain but the model its expert is on."""
+    config = workspace.config
+    prompts = Prompts(config.prompts, FIELD, "")
+    texts = [q.question for q in general_questions(config.router, workspace.root)]
+    plain = Expert(expert.model, expert.tokenizer, prompts)
+    return Pretraining(base, plain, expert.fingerprint, prompts, config, texts)
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:

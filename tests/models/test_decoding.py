@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -214,16 +215,32 @@ def test_draws_follow_the_distribution() -> None:
     assert two[2] / 2000 == pytest.approx(0.4 / 0.7, abs=0.04)
 
 
+@pytest.mark.parametrize("layers", [LAYERS, (-2,), (0,), (1, -3, 1)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_prompt_states_are_the_last_positions_whatever_the_padding(family: str) -> None:
+def test_prompt_states_are_the_last_positions_whatever_the_padding(family: str, layers: tuple[int, ...]) -> None:
     batch = left_padded(model(family), prompts())
     for last in (1, 4, None):
-        for prompt, states in zip(prompts(), prompt_states(model(family), batch, LAYERS, last), strict=True):
+        for prompt, states in zip(prompts(), prompt_states(model(family), batch, layers, last), strict=True):
             with torch.no_grad():
                 hidden = model(family)(torch.tensor([prompt.ids]), output_hidden_states=True).hidden_states
             count = len(prompt.ids) if last is None else min(last, len(prompt.ids))
-            wanted = torch.stack([hidden[layer][0, -count:] for layer in LAYERS], dim=1)
+            wanted = torch.stack([hidden[layer][0, -count:] for layer in layers], dim=1)
             torch.testing.assert_close(states, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_above_the_highest_asked_for_are_not_computed() -> None:
+    net: Any = model("llama")
+    batch = left_padded(net, prompts())
+    calls: list[int] = []
+    hooks = [layer.register_forward_hook(lambda *_, i=i: calls.append(i)) for i, layer in enumerate(net.model.layers)]
+    try:
+        prompt_states(net, batch, (-3,), 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    count = len(net.model.layers)
+    assert calls == list(range(count - 2))  # hidden_states[-3] is what layer count - 2 is given
+    assert not any(layer._forward_pre_hooks for layer in net.model.layers)
 
 
 def test_vectors_fill_the_slots_of_padded_prompts() -> None:

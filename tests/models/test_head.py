@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from gag.models import head as module
-from gag.models.head import frozen_head_nll, logits_nll, plain_head
+from gag.models.head import frozen_head_kl, frozen_head_nll, logits_kl, logits_nll, plain_head
 from gag.testing import FAMILIES, tiny_causal_lm
 
 
@@ -85,3 +85,27 @@ def test_without_gradients_and_without_positions() -> None:
         losses = frozen_head_nll(torch.randn(3, 4), head, torch.tensor([0, 1, 2]))
     assert losses.shape == (3,) and not losses.requires_grad
     assert frozen_head_nll(torch.randn(0, 4), head, torch.zeros(0, dtype=torch.long)).shape == (0,)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_divergence_and_its_gradient_are_the_plain_ones(
+    monkeypatch: pytest.MonkeyPatch, bias: bool, chunk: int
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk * 8 * 50)
+    torch.manual_seed(0)
+    head = nn.Linear(16, 50, bias=bias).requires_grad_(False)
+    student, teacher, weights = 3 * torch.randn(23, 16), 3 * torch.randn(23, 16), torch.rand(23)
+    mine, plain = student.clone().requires_grad_(), student.clone().requires_grad_()
+    got, wanted = frozen_head_kl(mine, teacher, head), logits_kl(head(plain), head(teacher))
+    reference = nn.functional.kl_div(
+        head(student).log_softmax(-1), head(teacher).log_softmax(-1), log_target=True, reduction="none"
+    )
+    torch.testing.assert_close(got, reference.sum(-1))
+    torch.testing.assert_close(got, wanted)
+    for losses in (got, wanted):
+        (losses * weights).sum().backward()
+    assert mine.grad is not None and plain.grad is not None
+    torch.testing.assert_close(mine.grad, plain.grad)
+    same = frozen_head_kl(teacher, teacher, head)
+    torch.testing.assert_close(same, torch.zeros(23), atol=1e-6, rtol=0)

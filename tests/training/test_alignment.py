@@ -338,9 +338,9 @@ def test_noise_is_as_large_as_the_training_states_deviation(tmp_path: Path, monk
     seen: list[Tensor] = []
     made.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     run = Alignment(base(), made, config(), tmp_path)
-    run._losses(examples()[:8], None)
+    run._states(examples()[:8], None)
     torch.manual_seed(0)
-    run._losses(examples()[:8], 0.25)
+    run._states(examples()[:8], 0.25)
     added = (seen[1] - seen[0]).std((0, 1, 3))
     torch.testing.assert_close(added, torch.tensor([0.25, 25.0]), rtol=0.2, atol=0)
 

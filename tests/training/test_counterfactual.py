@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import torch
 
 from gag.config import PromptsConfig, ReadoutConfig
@@ -11,7 +9,7 @@ from gag.models.expert import Expert
 from gag.prompts import Prompts
 from gag.records import Question
 from gag.testing import byte_tokenizer, tiny_causal_lm
-from gag.training.counterfactual import counterfactual_pairs, perturbed
+from gag.training.counterfactual import counterfactual_pairs, general_pairs
 from gag.training.states import StateStore, fill_forced
 
 QUESTIONS = [Question(f"q{i}", f"What is number {i}?", (f"{100 + i} nm of tallow{i}",)) for i in range(20)]
@@ -24,13 +22,16 @@ def test_answers_are_foreign_and_repeatable() -> None:
     assert sum(true[p.question] == p.answers[0] for p in pairs) < 12  # a third are shuffled among twenty
     assert len({p.id for p in pairs}) == 200
     assert any(p.answers[0] in "who wrote the long book" for p in pairs)
+    assert len({p.answers[0] for p in pairs}) > 150
     assert any(p.answers[0] in true.values() for p in pairs)
 
 
-def test_perturbed_keeps_the_form_and_changes_the_digits() -> None:
-    changed = [perturbed("148 nm", ["nm"], random.Random(seed)) for seed in range(50)]
-    assert all(text.endswith(" nm") and len(text) == 6 for text in changed)
-    assert len(set(changed)) > 30
+def test_general_pairs_know_nothing_of_a_domain() -> None:
+    texts = ["who wrote the long book", "when did the river freeze"]
+    pairs = general_pairs(texts, 100, seed=1)
+    assert pairs == general_pairs(texts, 100, seed=1) != general_pairs(texts, 100, seed=2)
+    assert {p.question for p in pairs} == set(texts)
+    assert all(p.domain is None for p in pairs) and len({p.answers[0] for p in pairs}) > 70
 
 
 def test_forced_reading_is_what_decoding_would_have_passed_through() -> None:

@@ -19,7 +19,7 @@ from gag.errors import InputError
 from gag.models import chat
 from gag.models.chat import EncodedPrompt
 from gag.models.decoding import DecodeOptions, decode, decode_stream, forward, left_padded
-from gag.models.head import frozen_head_nll, logits_nll, plain_head
+from gag.models.head import frozen_head_kl, frozen_head_nll, logits_kl, logits_nll, plain_head
 from gag.models.injection import inject
 from gag.models.loading import LoadedModel
 from gag.prompts import Message
@@ -150,6 +150,19 @@ class Base:
 
         With `prefixes` (of the same prompts) only what follows them is computed. Logits exist only at answer tokens.
         """
+        return self.nll(self.answer_states(prompts, vectors, answers, prefixes), answers)
+
+    def answer_states(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        vectors: Tensor | None,
+        answers: Sequence[Sequence[int]],
+        prefixes: Sequence[Prefix] | None = None,
+    ) -> list[Tensor]:
+        """What predicts each token of every answer: states [tokens, d] before the head, or logits [tokens, V].
+
+        Logits for a model whose head is more than one linear layer; `nll` and `divergence` know which.
+        """
         tails = [EncodedPrompt((*p.ids, *answer[:-1]), p.slots) for p, answer in zip(prompts, answers, strict=True)]
         cache = None
         if prefixes is not None:
@@ -166,20 +179,25 @@ class Base:
         if prefixes is not None:
             cache, prefix_mask = _joined(prefixes, self.model)
             mask = torch.cat([prefix_mask, mask], dim=1)
+        lengths = [len(answer) for answer in answers]
+        if self._head is not None:
+            ends = _decoder_states(self.model, embeddings, mask, cache)
+        else:
+            ends = forward(self.model, embeddings, mask, cache=cache, logits_to_keep=max(lengths)).logits
+        return [ends[i, -length:] for i, length in enumerate(lengths)]
+
+    def nll(self, states: Sequence[Tensor], answers: Sequence[Sequence[int]]) -> list[Tensor]:
+        """-log p of every answer token, float32 [tokens] an answer, from `answer_states`."""
         labels = torch.tensor([token for answer in answers for token in answer], device=self.device)
-        losses = self._nll_at_ends(embeddings, mask, cache, labels, [len(a) for a in answers])
+        ends = torch.cat(list(states))
+        losses = logits_nll(ends, labels) if self._head is None else frozen_head_nll(ends, self._head, labels)
         return list(losses.split([len(a) for a in answers]))
 
-    def _nll_at_ends(
-        self, embeddings: Tensor, mask: Tensor, cache: Any, labels: Tensor, lengths: Sequence[int]
-    ) -> Tensor:
-        """Losses [sum of lengths] of labels at the last `length` positions of every row."""
-        if self._head is not None:
-            hidden = _decoder_states(self.model, embeddings, mask, cache)
-            ends = torch.cat([hidden[i, -n:] for i, n in enumerate(lengths)])
-            return frozen_head_nll(ends, self._head, labels)
-        out = forward(self.model, embeddings, mask, cache=cache, logits_to_keep=max(lengths))
-        return logits_nll(torch.cat([out.logits[i, -n:] for i, n in enumerate(lengths)]), labels)
+    def divergence(self, states: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:
+        """KL(teacher || student) at every answer token, float32 [tokens] an answer, from both's `answer_states`."""
+        ends, targets = torch.cat(list(states)), torch.cat([t.to(self.device) for t in teacher])
+        losses = logits_kl(ends, targets) if self._head is None else frozen_head_kl(ends, targets, self._head)
+        return list(losses.split([len(s) for s in states]))
 
     def _options(self, config: GenerationConfig, prompts: Sequence[EncodedPrompt], seed: int) -> DecodeOptions:
         """A prompt's seed is its own, so that a sampled answer does not depend on its place in a batch."""

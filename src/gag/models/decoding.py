@@ -7,13 +7,13 @@ way, that a finished question costs nothing more, and that each step's new token
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -96,11 +96,53 @@ def decode_stream(model: PreTrainedModel, batch: Batch, options: DecodeOptions) 
 
 @torch.no_grad()
 def prompt_states(model: PreTrainedModel, batch: Batch, layers: Sequence[int], last: int | None) -> list[Tensor]:
-    """States of each prompt's `last` positions (all real ones for None), [positions, layers, d] a prompt."""
-    out = forward(model, batch.embeddings, batch.mask, hidden=True, logits_to_keep=1)
-    chosen = torch.stack([out.hidden_states[layer] for layer in layers], dim=2)  # [batch, length, layers, d]
+    """States of each prompt's `last` positions (all real ones for None), [positions, layers, d] a prompt.
+
+    Layers above the highest one asked for are not computed.
+    """
+    hidden = _states_below_the_top(model, batch, layers)
+    if hidden is None:
+        out = forward(model, batch.embeddings, batch.mask, hidden=True, logits_to_keep=1)
+        hidden = [out.hidden_states[layer] for layer in layers]
+    chosen = torch.stack(hidden, dim=2)  # [batch, length, layers, d]
     lengths = batch.mask.sum(-1).tolist()
     return [chosen[i, -(length if last is None else min(last, length)) :] for i, length in enumerate(lengths)]
+
+
+class _Enough(Exception):
+    """The highest layer that was asked for has its input: nothing above it needs computing."""
+
+
+def _states_below_the_top(model: PreTrainedModel, batch: Batch, layers: Sequence[int]) -> list[Tensor] | None:
+    """hidden_states at `layers` by ending the forward early; None where the last layer's output is among them.
+
+    hidden_states[i] is the input of layer i, so hooks take it there; they are gone when this returns.
+    """
+    count = int(model.config.get_text_config().num_hidden_layers)
+    stack = next((m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count), None)
+    indices = [layer % (count + 1) for layer in layers]
+    if stack is None or max(indices) == count:
+        return None
+    seen: dict[int, Tensor] = {}
+
+    def keep(index: int, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen[index] = given[0] if given else named["hidden_states"]
+        if index == max(indices):
+            raise _Enough
+
+    hooks = [stack[i].register_forward_pre_hook(_bound(keep, i), with_kwargs=True) for i in set(indices)]
+    try:
+        forward(model, batch.embeddings, batch.mask, logits_to_keep=1)
+    except _Enough:
+        return [seen[i] for i in indices]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return None
+
+
+def _bound(keep: Callable[[int, tuple[Any, ...], dict[str, Any]], None], index: int) -> Callable[..., None]:
+    return lambda _, given, named: keep(index, given, named)
 
 
 def left_padded(model: PreTrainedModel, prompts: Sequence[EncodedPrompt], vectors: Tensor | None = None) -> Batch:

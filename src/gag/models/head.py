@@ -49,6 +49,45 @@ def frozen_head_nll(hidden: Float[Tensor, "n d"], head: nn.Linear, labels: Int[T
     return out
 
 
+class _FrozenHeadKL(torch.autograd.Function):
+    """KL(teacher || student) at each position; the gradient for the student's states is made in the same pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, teacher: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden) if hidden.requires_grad else None
+        rows = max(1, CHUNK_BYTES // (8 * weight.shape[0]))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            student = nn.functional.linear(hidden[part].to(weight.dtype), weight, bias).float().log_softmax(-1)
+            target = nn.functional.linear(teacher[part].to(weight.dtype), weight, bias).float().log_softmax(-1)
+            losses[part] = (target.exp() * (target - student)).sum(-1)
+            if gradient is not None:
+                gradient[part] = (student.exp() - target.exp()).to(weight.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * grads[0].unsqueeze(1).to(gradient.dtype)), None, None, None
+
+
+def frozen_head_kl(hidden: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"], head: nn.Linear) -> Float[Tensor, " n"]:
+    """KL(teacher || student) of the next token at each position, from both hidden states; differentiable in `hidden`.
+
+    Nats, float32, over the whole vocabulary.
+    """
+    out: Tensor = _FrozenHeadKL.apply(hidden, teacher, head.weight, head.bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def logits_kl(logits: Float[Tensor, "n v"], teacher: Float[Tensor, "n v"]) -> Float[Tensor, " n"]:
+    """The same from both logits."""
+    student, target = logits.float().log_softmax(-1), teacher.float().log_softmax(-1)
+    return (target.exp() * (target - student)).sum(-1)
+
+
 def logits_nll(logits: Float[Tensor, "n v"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The same from logits, for models whose head is more than one linear layer (soft caps, scales)."""
     return nn.functional.cross_entropy(logits.float(), labels, reduction="none")

@@ -43,6 +43,7 @@ __all__ = [
     "identity_fingerprint",
     "load_causal_lm",
     "load_encoder",
+    "load_tokenizer",
     "weights_checksum",
 ]
 
@@ -55,7 +56,7 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata"]
 HUB_IGNORED = ["original/*", "onnx/*", "openvino/*", "*consolidated*"]
 
 
@@ -84,6 +85,14 @@ def load_causal_lm(config: ModelConfig, *, root: Path | None = None) -> LoadedMo
 def load_encoder(config: ModelConfig, *, root: Path | None = None) -> LoadedModel:
     """A text encoder for the router (its last hidden states; no head). Raises ModelError."""
     return _load(config, root, causal=False)
+
+
+def load_tokenizer(config: ModelConfig, *, root: Path | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without its weights. Raises ModelError."""
+    folder, _ = _resolve(config.source, config.revision, root)
+    where = f"The model {config.source}"
+    with _said_plainly(where), quiet_transformers():
+        return _tokenizer(folder, where)
 
 
 def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedModel:

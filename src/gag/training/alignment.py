@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,27 @@ from gag.models.attention import training_attention
 from gag.models.base import Base, Prefix
 from gag.models.chat import EncodedPrompt
 from gag.models.projector import stacked_states
+from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question
 from gag.training.checkpoint import RunState, load_checkpoint, restore_optimizer, save_checkpoint
 from gag.training.order import like_lengths
-from gag.training.progress import Progress, silent
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with slots, the gold answer's ids, and the question's knowledge states [tokens or slots, layers, d]."""
+    """A prompt with slots, the gold answer's ids, and the question's knowledge states [tokens or slots, layers, d].
+
+    `teacher` is what predicts each answer token under another prompt, [tokens, d_base] (`with_teacher`); may be none.
+    """
 
     prompt: EncodedPrompt
     answer: tuple[int, ...]
     states: Tensor
     group: str
+    teacher: Tensor | None = None
 
     @property
     def tail(self) -> int:
@@ -73,8 +77,41 @@ def alignment_examples(
     return out
 
 
+@torch.no_grad()
+def with_teacher(
+    base: Base,
+    examples: Sequence[Example],
+    prompts: Sequence[EncodedPrompt],
+    *,
+    batch_size: int = 8,
+    on_progress: Progress = silent,
+) -> list[Example]:
+    """The examples with what the same frozen base expects at each answer token under other `prompts`, without slots.
+
+    An example whose other prompt and answer do not fit the base's context has no teacher.
+    """
+    out = list(examples)
+    fitting = [
+        index
+        for index, (example, prompt) in enumerate(zip(examples, prompts, strict=True))
+        if len(prompt.ids) + len(example.answer) <= base.context
+    ]
+    fitting.sort(key=lambda index: -len(prompts[index].ids))
+    for start in range(0, len(fitting), batch_size):
+        part = fitting[start : start + batch_size]
+        states = base.answer_states([prompts[i] for i in part], None, [examples[i].answer for i in part])
+        for index, state in zip(part, states, strict=True):
+            out[index] = replace(examples[index], teacher=state.cpu().clone())
+        on_progress("teacher", min(start + batch_size, len(fitting)), len(fitting))
+    return out
+
+
 class Alignment:
-    """One run: `train` goes on from its checkpoint in `folder` and returns the trained tensors."""
+    """One run: `train` goes on from its checkpoint in `folder` and returns the trained tensors.
+
+    With `teacher_weight`, a step's loss has that much of KL(teacher || student) at the answer tokens of the examples
+    that have a teacher, a mean over all answer tokens as the likelihood is; the dev loss stays the likelihood alone.
+    """
 
     def __init__(
         self,
@@ -85,9 +122,10 @@ class Alignment:
         *,
         on_progress: Progress = silent,
         report_to: Sequence[str] = (),
+        teacher_weight: float = 0.0,
     ) -> None:
         self.base, self.module, self.config, self.folder = base, module, config, folder
-        self.on_progress = on_progress
+        self.on_progress, self.teacher_weight = on_progress, teacher_weight
         self.accelerator = Accelerator(
             cpu=base.device.type == "cpu", log_with=list(report_to) or None, project_dir=folder
         )
@@ -132,7 +170,8 @@ class Alignment:
         self.module.eval()
         total, tokens = 0.0, 0
         for part in self._shares(examples):
-            total += float(torch.cat(self._losses(part, None)[0]).sum())
+            states, _ = self._states(part, None)
+            total += float(torch.cat(self.base.nll(states, [e.answer for e in part])).sum())
             tokens += sum(len(e.answer) for e in part)
         self.module.train()
         sums: Any = self.accelerator.reduce(torch.tensor([total, float(tokens)], device=self.base.device), "sum")
@@ -146,8 +185,9 @@ class Alignment:
         total = torch.zeros((), device=self.base.device)
         for number, part in enumerate(self._shares(batch)):
             torch.manual_seed(hash((self.config.seed, step, self.accelerator.process_index, number)) % 2**63)
-            losses, vectors = self._losses(part, self.config.state_noise)
-            loss = torch.cat(losses).sum() / tokens + self._extra_terms(part, vectors) * (len(part) / len(batch))
+            states, vectors = self._states(part, self.config.state_noise)
+            losses = torch.cat(self.base.nll(states, [e.answer for e in part])).sum() + self._teacher_term(part, states)
+            loss = losses / tokens + self._extra_terms(part, vectors) * (len(part) / len(batch))
             loss.backward()
             total += loss.detach()
         if self.accelerator.num_processes > 1:
@@ -159,7 +199,8 @@ class Alignment:
         optimizer.step()
         return float(total)
 
-    def _losses(self, part: Sequence[Example], noise: float | None) -> tuple[list[Tensor], Tensor]:
+    def _states(self, part: Sequence[Example], noise: float | None) -> tuple[list[Tensor], Tensor]:
+        """What predicts each answer token (`Base.answer_states`), and the injected vectors [B, K, d_base]."""
         states, mask = stacked_states([e.states for e in part], self.base.device)
         if noise:
             states = states + noise * torch.randn_like(states) * _deviation(self.module, states)
@@ -167,7 +208,15 @@ class Alignment:
         prompts = [e.prompt for e in part]
         split = self.base.can_keep_prefixes and all(p.slots[0] for p in prompts)  # a slot may come first of all
         prefixes = self.prefixes.get(prompts) if split else None
-        return self.base.answer_nll(prompts, vectors, [e.answer for e in part], prefixes), vectors
+        return self.base.answer_states(prompts, vectors, [e.answer for e in part], prefixes), vectors
+
+    def _teacher_term(self, part: Sequence[Example], states: Sequence[Tensor]) -> Tensor:
+        """The weighted KL(teacher || student), summed over the answer tokens of the examples that have a teacher."""
+        taught = [(own, e.teacher) for own, e in zip(states, part, strict=True) if e.teacher is not None]
+        if not taught or not self.teacher_weight:
+            return states[0].new_zeros((), dtype=torch.float32)
+        divergence = self.base.divergence([own for own, _ in taught], [teacher for _, teacher in taught])
+        return self.teacher_weight * torch.cat(divergence).sum()
 
     def _extra_terms(self, part: Sequence[Example], vectors: Tensor) -> Tensor:
         """The optional terms: the injected vector near the answer's mean embedding; slots unlike one another."""

@@ -8,50 +8,26 @@ that, the answer cannot be known from the question, so what the expert wrote has
 from __future__ import annotations
 
 import random
-import re
-import string
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gag.records import Question
+from gag.training.foreign import ForeignTexts
 
 
 def counterfactual_pairs(questions: Sequence[Question], texts: Sequence[str], count: int, seed: int) -> list[Question]:
-    """`count` questions whose only answer is a foreign one; the same for the same arguments.
+    """`count` questions whose only answer is a foreign text; the same for the same arguments.
 
-    A third are answers of other questions, half answers with other digits and spliced words, the rest spans of
-    `texts` (general text, so that words of all kinds pass).
+    Answers of other questions, such answers with other digits and spliced words, and words of `texts` (general text).
     """
     rng = random.Random(seed)
-    answers = [q.answers[0] for q in questions]
-    words = sorted({word for answer in answers for word in answer.split()})
-    out = []
-    for number in range(count):
-        question, kind = rng.choice(questions), rng.random()
-        if kind < 0.3:
-            answer = rng.choice(answers)
-        elif kind < 0.8 or not texts:
-            answer = perturbed(rng.choice(answers), words, rng)
-        else:
-            answer = _span(rng.choice(texts), rng)
-        out.append(replace(question, id=f"{question.id}~{number}", answers=(answer,)))
-    return out
+    foreign = ForeignTexts(texts, [q.answers[0] for q in questions], seed)
+    chosen = (rng.choice(questions) for _ in range(count))
+    return [replace(q, id=f"{q.id}~{n}", answers=(foreign.draw(),)) for n, q in enumerate(chosen)]
 
 
-def perturbed(answer: str, words: Sequence[str], rng: random.Random) -> str:
-    """`answer` with every digit drawn anew and some words spliced from halves of two of `words`."""
-    pieces = re.split(r"(\s+)", answer)
-    for index, piece in enumerate(pieces):
-        if any(c in string.digits for c in piece):
-            pieces[index] = re.sub(r"\d", lambda _: rng.choice("0123456789"), piece)
-        elif len(piece) > 3 and rng.random() < 0.7:
-            head, tail = piece, rng.choice(words)
-            pieces[index] = head[: (len(head) + 1) // 2] + tail[len(tail) // 2 :].lower()
-    return "".join(pieces)
-
-
-def _span(text: str, rng: random.Random) -> str:
-    words = text.split()
-    length = rng.randint(1, min(4, len(words)))
-    start = rng.randint(0, len(words) - length)
-    return " ".join(words[start : start + length])
+def general_pairs(texts: Sequence[str], count: int, seed: int, *, pieces: Sequence[str] = ()) -> list[Question]:
+    """`count` questions drawn from `texts`, each with a foreign text as its only answer; no domain is in them."""
+    rng = random.Random(seed)
+    foreign = ForeignTexts(texts, (), seed, pieces=pieces)
+    return [Question(f"general~{n}", rng.choice(texts), (foreign.draw(),)) for n in range(count)]

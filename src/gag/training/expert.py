@@ -26,12 +26,12 @@ from gag.errors import ConfigError
 from gag.models import chat
 from gag.models.attention import training_attention
 from gag.models.loading import LoadedModel
-from gag.prompts import Prompts
+from gag.progress import Progress, silent
+from gag.prompts import Message, Prompts
 from gag.records import Document, Question
 from gag.training.answer_loss import SHARDED, AnswerLossTrainer
 from gag.training.order import LikeLengths
 from gag.training.processes import processes
-from gag.training.progress import Progress, silent
 
 ADAPTER = "adapter"
 MODEL = "model"
@@ -39,11 +39,19 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class ExpertData:
-    """What an expert learns: pairs under its prompts and, before them, plain documents (may be none)."""
+    """What an expert learns: pairs under its prompts and, before them, plain documents (may be none).
+
+    With `general`, the pairs stand under the prompt of the base's general route: a base that is fine-tuned itself.
+    """
 
     prompts: Prompts
     questions: Sequence[Question]
     documents: Sequence[Document] = ()
+    general: bool = False
+
+    def asked(self, question: str) -> tuple[Message, ...]:
+        """The prompt of a pair."""
+        return self.prompts.general(question) if self.general else self.prompts.expert(question)
 
 
 def train_expert(
@@ -65,6 +73,24 @@ def train_expert(
     context = getattr(loaded.model.config, "max_position_embeddings", None) or config.max_length
     fitting = config.model_copy(update={"max_length": min(config.max_length, context)})
     pairs = sft_examples(data, loaded.tokenizer, fitting)
+    pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config) if config.pretrain_epochs else []
+    return train_rows(loaded, pairs, config, out, pretraining=pieces, on_progress=on_progress, report_to=report_to)
+
+
+def train_rows(
+    loaded: LoadedModel,
+    rows: list[dict[str, list[int]]],
+    config: ExpertConfig,
+    out: Path,
+    *,
+    pretraining: list[dict[str, list[int]]] | None = None,
+    on_progress: Progress = silent,
+    report_to: Sequence[str] = (),
+) -> Path:
+    """`train_expert` on tokenised examples: `input_ids` and `labels` (-100 where nothing is learnt)."""
+    target = out / (ADAPTER if config.method == "lora" else MODEL)
+    if target.is_dir():
+        return target
     torch.manual_seed(config.seed)
     model: Any = loaded.model
     held = loaded.model.dtype
@@ -72,11 +98,10 @@ def train_expert(
         model = get_peft_model(model, _lora(config, model))
     else:
         model.float().requires_grad_(True)  # a small step would be rounded away in half precision
-    if config.pretrain_epochs and data.documents:
-        pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config)
-        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pieces, held)
+    if pretraining:
+        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pretraining, held)
         _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
-    stage = _Stage("expert", config.epochs, config.learning_rate, pairs, held)
+    stage = _Stage("expert", config.epochs, config.learning_rate, rows, held)
     weights = _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
     if config.method == "full" and weights is None:
         model.to(held)
@@ -91,7 +116,7 @@ def sft_examples(
     """`input_ids` and `labels` (-100 on the prompt) of every pair; raises InputError for one that does not fit."""
     rows = []
     for question in data.questions:
-        prompt = list(chat.encode(data.prompts.expert(question.question), tokenizer).ids)
+        prompt = list(chat.encode(data.asked(question.question), tokenizer).ids)
         room = config.max_length - len(prompt)
         answer = chat.fitted_answer(question, tokenizer, room=room, truncate=config.truncate_answers)
         rows.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
@@ -213,6 +238,8 @@ def _lora(config: ExpertConfig, model: Any) -> LoraConfig:
             f"expert.lora_from_layer is {config.lora_from_layer}, but the expert model has {count} layers.",
             f"Use 0 to {count - 1}.",
         )
+    if config.lora_from_layer and isinstance(targets, str):  # the library takes layers only with a list of names
+        targets = tuple(_linear_names(model))
     return LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -221,6 +248,13 @@ def _lora(config: ExpertConfig, model: Any) -> LoraConfig:
         layers_to_transform=list(range(config.lora_from_layer, count)) if config.lora_from_layer else None,
         task_type="CAUSAL_LM",
     )
+
+
+def _linear_names(model: Any) -> list[str]:
+    """Last parts of the names of all linear layers but the output head: what all-linear stands for."""
+    head = model.get_output_embeddings()
+    linear = (name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head)
+    return sorted({name.rpartition(".")[2] for name in linear})
 
 
 def _pretraining_pieces(

@@ -16,11 +16,11 @@ import yaml
 from gag.atomic import new_folder
 from gag.config import ExpertConfig
 from gag.errors import ConfigError
+from gag.formats import DATASET_INFO, alpaca_info, alpaca_row
 from gag.models.packaged import package_model
-from gag.prompts import Message, Prompts, Untrusted
+from gag.prompts import Prompts
 from gag.records import Question
 
-DATASET_INFO = "dataset_info.json"
 RECIPE = "sft.yaml"
 RESULT = "expert"
 
@@ -54,9 +54,8 @@ def export_llamafactory(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"{out} is not an empty folder.", "Name a new one: nothing there is overwritten.")
     data = f"{name}.json"
-    rows = [_row(prompts.expert(question.question), question.answers[0]) for question in questions]
-    columns = {"prompt": "instruction", "query": "input", "response": "output", "system": "system"}
-    info = {name: {"file_name": data, "formatting": "alpaca", "columns": columns}}
+    rows = [alpaca_row(prompts.expert(question.question), question.answers[0]) for question in questions]
+    info = {name: alpaca_info(data)}
     header = _HEADER.format(name=name, recipe=RECIPE, result=RESULT)
     with new_folder(out) as partial:
         (partial / data).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -110,15 +109,6 @@ def model_path(source: str, root: Path) -> str:
         return str(package_model(name, file or None))
     path = root / Path(source).expanduser()
     return str(path.resolve()) if path.is_dir() else source
-
-
-def _row(messages: Sequence[Message], answer: str) -> dict[str, str]:
-    texts = {message.role: "".join(_text(part) for part in message.parts) for message in messages}
-    return {"system": texts.get("system", ""), "instruction": texts["user"], "input": "", "output": answer}
-
-
-def _text(part: object) -> str:
-    return part.text if isinstance(part, Untrusted) else str(part)
 
 
 def _targets(targets: str | tuple[str, ...]) -> str:

@@ -21,9 +21,9 @@ from gag.atomic import new_file
 from gag.config import ReadoutConfig
 from gag.errors import RunError
 from gag.models.expert import Expert, Reading
+from gag.progress import Progress, silent
 from gag.records import Question, content_hash
 from gag.training.processes import processes
-from gag.training.progress import Progress, silent
 
 SHARD_QUESTIONS = 256
 
@@ -88,6 +88,10 @@ class StateStore:
                 for index in indices:
                     out[index] = shard.get_tensor(_key(questions[index]))
         return out
+
+    def load_forced(self, pairs: Sequence[Question]) -> list[Tensor]:
+        """States of many questions under their first answers as background."""
+        return self.load([_forced(pair) for pair in pairs])
 
     def add(self, questions: Sequence[str], readings: Sequence[Reading]) -> None:
         """Write one shard with these readings, atomically."""

@@ -1,0 +1,88 @@
+"""Foreign texts: short texts that no question predicts, for a projector to learn to let through.
+
+Their variety decides what a projector lets through later (docs/lab-book.md): drawn from a domain's answers, general
+text, quantities and made-up words, no two alike but by chance.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from collections.abc import Sequence
+
+UNITS = (
+    *("nm", "mm", "cm", "km", "mg", "kg", "g", "micrograms", "mL", "L", "g/L", "mol", "mmol", "bar", "kPa", "°C", "K"),
+    *("V", "mV", "kW", "Hz", "percent", "%", "times"),
+    *("seconds", "minutes", "hours", "days", "weeks", "months", "years"),
+)
+
+
+class ForeignTexts:
+    """Draws texts of one to five words; the same ones for the same arguments.
+
+    `texts` lend spans and words, `answers` (may be empty) are drawn whole and with other digits and spliced words, and
+    `pieces` (a tokenizer's vocabulary, may be empty) make words that no text has.
+    """
+
+    def __init__(self, texts: Sequence[str], answers: Sequence[str], seed: int, *, pieces: Sequence[str] = ()) -> None:
+        self._rng, self._pieces = random.Random(seed), list(pieces)
+        self._texts = [text for text in texts if text.split()]
+        words = {word.strip(string.punctuation) for text in (*self._texts, *answers) for word in text.split()}
+        self._words = sorted(words - {""}) or ["nothing"]
+        self._answers = list(answers) or [self._span(4) for _ in range(400)] + [self._made_up() for _ in range(200)]
+        self._answer_words = sorted({word for answer in self._answers for word in answer.split()})
+
+    def draw(self) -> str:
+        """The next text."""
+        kind = self._rng.random()
+        if kind < 0.25:
+            return perturbed(self._rng.choice(self._answers), self._answer_words, self._rng)
+        if kind < 0.35:
+            return self._rng.choice(self._answers)
+        if kind < 0.50:
+            return " ".join(self._made_up() for _ in range(self._rng.randint(1, 2)))
+        if kind < 0.65:
+            return self._quantity()
+        if kind < 0.80:
+            return f"{self._made_up()} {self._span(2)}"
+        return self._span(5)
+
+    def _span(self, longest: int) -> str:
+        """One to `longest` words in a row of one of the texts."""
+        words = self._rng.choice(self._texts).split() if self._texts else self._words
+        length = self._rng.randint(1, min(longest, len(words)))
+        start = self._rng.randint(0, len(words) - length)
+        return " ".join(words[start : start + length]).strip(string.punctuation) or self._made_up()
+
+    def _made_up(self) -> str:
+        """Two or three pieces of vocabulary, or the beginning of one word and the end of another."""
+        if self._pieces and self._rng.random() < 0.5:
+            word = "".join(self._rng.choice(self._pieces) for _ in range(self._rng.randint(2, 3)))
+        else:
+            head, tail = self._rng.choice(self._words), self._rng.choice(self._words)
+            word = head[: self._rng.randint(2, 5)] + tail[-self._rng.randint(2, 5) :]
+        return word.capitalize() if self._rng.random() < 0.5 else word.lower()
+
+    def _quantity(self) -> str:
+        rng = self._rng
+        number = str(rng.randint(1, 9999)) if rng.random() < 0.5 else f"{rng.uniform(0, 100):.{rng.randint(1, 2)}f}"
+        return f"{number} {rng.choice(UNITS)}"
+
+
+def word_pieces(vocabulary: Sequence[str]) -> list[str]:
+    """The entries of a tokenizer's `vocabulary`, decoded, that are letters only (two at least), each once, sorted."""
+    stripped = {entry.strip() for entry in vocabulary}
+    return sorted(piece for piece in stripped if len(piece) > 1 and piece.isalpha())
+
+
+def perturbed(answer: str, words: Sequence[str], rng: random.Random) -> str:
+    """`answer` with every digit drawn anew and some words spliced from halves of two of `words`."""
+    pieces = re.split(r"(\s+)", answer)
+    for index, piece in enumerate(pieces):
+        if any(c in string.digits for c in piece):
+            pieces[index] = re.sub(r"\d", lambda _: rng.choice(string.digits), piece)
+        elif len(piece) > 3 and rng.random() < 0.7:
+            head, tail = piece, rng.choice(words)
+            pieces[index] = head[: (len(head) + 1) // 2] + tail[len(tail) // 2 :].lower()
+    return "".join(pieces)

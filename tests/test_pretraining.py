@@ -1,0 +1,185 @@
+"""The projector's pretraining: once for a base and an expert's model, whatever the domain; resumable; used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from gag.cli.entry import run as main
+from gag.config import load_config
+from gag.errors import ConfigError
+from gag.models.base import Base
+from gag.models.loading import load_causal_lm
+from gag.pipeline import Build, Sources, projector_pretraining
+from gag.records import write_jsonl
+from gag.testing import write_tiny_encoder, write_tiny_model
+from gag.training.pretraining import PRETRAINED_FILE
+from gag.workspace import Workspace, open_workspace
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
+MODELS = {"dtype": "float32", "device": "cpu"}
+TREE: dict[str, Any] = {
+    "models": {
+        "base": {"source": "base", **MODELS},
+        "expert": {"source": "small", **MODELS},
+        "encoder": {"source": "encoder", **MODELS},
+    },
+    "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
+    "readout": {"pooling": "segment_mean", "slots": 2, "layers": [-3], "max_new_tokens": 3, "batch_size": 4},
+    "projector": {"kind": "gated_residual", "warm_start": "regression", "pretrain_pairs": 40, "pretrain_batch_size": 8},
+    "alignment": {"epochs": 1, "batch_size": 4, "dev_share": 0.0, "checkpoint_every": 1},
+    "router": {"prototypes": 2, "general_questions": "general.jsonl"},
+    "domains": {"alloys": {"qa": "alloy.jsonl"}, "polymers": {"qa": "polymer.jsonl"}},
+}
+
+
+NO_START = "projector.warm_start=none"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("workspace")
+    write_tiny_model(root / "base", "qwen2", seed=1)
+    write_tiny_model(root / "small", "llama", seed=2)
+    write_tiny_encoder(root / "encoder")
+    for what in ("alloy", "polymer", "general"):
+        rows = [{"id": f"{what}{n}", "question": f"{what} {n}?", "answers": [f"a{n % 4}"]} for n in range(6)]
+        write_jsonl(root / f"{what}.jsonl", rows)
+    (root / "gag.yaml").write_text(yaml.safe_dump(TREE))
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAG_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(made, tmp_path / "w")
+    return tmp_path / "w"
+
+
+class Told(list[tuple[str, int, int, str]]):
+    """Progress calls; raises at the `stop`-th step of pretraining."""
+
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        self.append((step, done, total, note))
+        if self.stop and (step, done) == ("pretraining", self.stop):
+            raise KeyboardInterrupt
+
+    @property
+    def pretraining(self) -> list[tuple[int, int, str]]:
+        return [(done, total, note) for step, done, total, note in self if step == "pretraining"]
+
+
+def build(root: Path, name: str, *overrides: str, stop: int = 0) -> Told:
+    told = Told(stop)
+    Build(open_workspace(root, overrides=overrides), name, Sources(), on_progress=told).run(Build.module)
+    return told
+
+
+def pretrained(root: Path) -> list[Path]:
+    return sorted((root.parent / "cache" / "projectors").glob(f"*/{PRETRAINED_FILE}"))
+
+
+def test_it_is_done_once_and_every_domain_starts_from_it(root: Path) -> None:
+    first = build(root, "alloys")
+    assert [done for done, _, _ in first.pretraining] == [1, 2, 3, 4, 5]
+    (path,) = pretrained(root)
+    assert sorted(p.name for p in path.parent.iterdir() if p.name != ".lock") == [
+        "checkpoint.safetensors",
+        PRETRAINED_FILE,
+    ]
+    kept = path.read_bytes()
+    second = build(root, "polymers")
+    assert second.pretraining == [(1, 1, "kept")]
+    assert path.read_bytes() == kept and pretrained(root) == [path]
+    assert build(root, "alloys").pretraining == []  # the module is there: nothing to start
+
+
+def test_alignment_starts_where_pretraining_ended(root: Path) -> None:
+    build(root, "alloys", "alignment.learning_rate=1e-30")
+    (path,) = pretrained(root)
+    start = load_file(path)
+    trained = load_file(root / "modules" / "alloys" / "projector.safetensors")
+    for name, tensor in start.items():
+        torch.testing.assert_close(trained[name], tensor)
+
+
+def test_interrupted_it_goes_on_to_the_same_weights(root: Path, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(root, "alloys", "alignment.checkpoint_every=1", stop=3)
+    assert pretrained(root) == []
+    told = build(root, "alloys")
+    assert told.pretraining[-1][:2] == (5, 5)
+    (path,) = pretrained(root)
+    resumed = load_file(path)
+    path.unlink()
+    shutil.rmtree(path.parent)
+    build(root, "polymers")
+    for name, tensor in load_file(pretrained(root)[0]).items():
+        torch.testing.assert_close(resumed[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "change", ["projector.pretrain_pairs=24", "readout.slots=1", "prompts.expert_user='Say {question}'"]
+)
+def test_what_it_depends_on_makes_another(root: Path, change: str) -> None:
+    build(root, "alloys")
+    build(root, "alloys", change)
+    assert len(pretrained(root)) == 2
+
+
+@pytest.mark.parametrize("change", ["readout.max_new_tokens=4", "prompts.base_general='{question}'", "expert.epochs=2"])
+def test_what_it_does_not_depend_on_makes_none(root: Path, change: str) -> None:
+    build(root, "alloys")
+    assert build(root, "alloys", change).pretraining == [(1, 1, "kept")] or change.startswith("prompts")
+    assert len(pretrained(root)) == 1
+
+
+def test_prefill_has_no_background_to_let_through(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"projector\.pretrain_pairs needs readout\.mode generate"):
+        build(root, "alloys", "readout.mode=prefill", "readout.pooling=none", "projector.kind=attention", NO_START)
+
+
+def test_what_the_package_ships_is_taken_by_its_key(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = root.parent / "pretrained"
+    shipped.mkdir(parents=True)
+    command = ["pretrain", "--workspace", str(root), "--export", str(shipped / "one"), "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    (shipped / "one").rename(shipped / f"{told['key'][:16]}.safetensors")
+    kept = load_file(pretrained(root)[0])
+    shutil.rmtree(root.parent / "cache")
+    monkeypatch.setattr("gag.training.pretraining.shipped_folder", lambda: shipped)
+    assert build(root, "alloys", "alignment.learning_rate=1e-30").pretraining == [(1, 1, "shipped with the package")]
+    assert pretrained(root) == []
+    for name, tensor in load_file(root / "modules" / "alloys" / "projector.safetensors").items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, kept[name].half().float())
+
+
+def test_nothing_to_pretrain_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", "--workspace", str(root), "--set", "projector.pretrain_pairs=0"]) == 2
+    assert "there is nothing to pretrain" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_demo_preset_starts_from_what_is_shipped(tmp_path: Path) -> None:
+    config = load_config(preset="demo")
+    loaded = load_causal_lm(config.models.base)
+    workspace = Workspace(tmp_path, config)
+    key = projector_pretraining(workspace, Base.from_loaded(loaded), loaded).key
+    shipped = resources.files("gag") / "pretrained" / f"{key[:16]}.safetensors"
+    assert shipped.is_file(), "the preset or the general questions changed: see docs/benchmarks.md for how to make it"
