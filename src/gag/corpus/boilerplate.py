@@ -1,0 +1,40 @@
+"""Publishers' sentences that say nothing of a paper's subject."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 1500
+"""A paragraph with more characters is looked at sentence by sentence no further: it is text."""
+
+_ANYWHERE = re.compile(
+    r"[“\"']?just accepted[”\"']? (?:manuscripts?|papers?|articles?|web ?site)"
+    r"|technical editing may introduce minor changes"
+    r"|this is a pdf file of an (?:unedited|article)"
+    r"|accepted manuscripts? (?:are|is) published online shortly after",
+    re.IGNORECASE,
+)
+_OPENING = re.compile(
+    r"(?:©|\(c\)|copyright\b|c (?:19|20)\d\d\b|all rights reserved\b|published (?:by|on|under)\b"
+    r".{0,60}(?:©|licen[cs]e|\d{4})"
+    r"|this (?:is an |article is an )?open.access article\b"
+    r"|this (?:article|work|paper|version|journal) is (?:licen[sc]ed|distributed|made available|\(?c\)?\b.{0,12}the)"
+    r"|licen[sc]ed under (?:a )?creative commons|the author\(?s\)? (?:19|20)\d\d"
+    r"|(?:downloaded|available online|view article online|subscriber access|read online|see https?://pubs)\b"
+    r"|permission to (?:make|reprint)\b|acs paragon plus environment|proceedings of (?:the )?.{3,120}, pages? [\dA-Z]"
+    r"|(?:to cite this|cite this|please cite this|how to cite)\b|articles you may be interested in"
+    r"|received:? .{4,40}(?:accepted|revised|published)|first published|article history"
+    r"|springer nature remains neutral|publisher[’']s note\b)",
+    re.IGNORECASE,
+)
+_LAST = re.compile(r"(?:19|20)\d\d\.? (?:©|c (?:19|20)\d\d|association for computational linguistics)", re.IGNORECASE)
+
+
+def is_boilerplate(text: str) -> bool:
+    """Whether a paragraph or line is a publisher's: a licence, a copyright line, a note on an early version."""
+    text = " ".join(text.split())
+    if len(text) > LONGEST:
+        return False
+    if _ANYWHERE.search(text):
+        return True
+    return len(text) < 600 and (_OPENING.match(text.lstrip("*_ ")) is not None or _LAST.search(text) is not None)

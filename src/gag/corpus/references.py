@@ -1,0 +1,48 @@
+"""Entries of a reference list, told by their form, where no heading says that the list begins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+LEAST = 5
+"""So many entries in a row are a list."""
+
+_YEAR = re.compile(r"\b(?:18|19|20)\d\d[a-z]?\b")
+_NUMBERED = re.compile(r"^\s*(?:\[\d{1,4}\]|\(?\d{1,4}[.)])\s")
+_NAMES = re.compile(
+    r"^\s*(?:\[\w{1,12}\]|\(?\d{1,4}[.)]?)?\s*(?:[A-ZÀ-Þ][\w'’-]+(?: [A-Z][\w'’-]+)?,? (?:[A-Z]\.?[ -]?){1,4}[,;&.]"
+    r"|(?:[A-Z]\.[ -]?){1,3} ?[A-ZÀ-Þ][\w'’-]+,"
+    r"|(?:[A-ZÀ-Þ][\w.'’-]+ ){1,3}[A-ZÀ-Þ][\w'’-]+(?:, | and ))"
+)
+_SOURCE = re.compile(
+    r"doi|https?://|arXiv|\bpp?\.\s*\d|\b\d+\s*\(\d+\)|\b\d+:\s?\d+|\bIn (?:Proc|[A-Z]{3,})"
+    r"|\bvol\.|\bet al\b|\bpreprint\b|\d+[–-]\d+\.?\s*$|PubMed|Crossref|\b(?:Press|Springer|Elsevier|Wiley)\b",
+    re.IGNORECASE,
+)
+
+
+def is_reference(text: str) -> bool:
+    """Whether a paragraph is one entry of a reference list: names, a year, and where it appeared."""
+    if not 30 < len(text) < 700 or _YEAR.search(text) is None:
+        return False
+    signs = (_NAMES.match(text) is not None) + (_NUMBERED.match(text) is not None) + len(_SOURCE.findall(text)[:2])
+    return signs >= 2 and (_NAMES.match(text) is not None or _NUMBERED.match(text) is not None)
+
+
+def reference_runs(texts: Sequence[str]) -> set[int]:
+    """Numbers of the texts that are in runs of `LEAST` or more entries; what is not one may stand between two."""
+    runs: set[int] = set()
+    current: list[int] = []
+    missed = 0
+    for number, text in enumerate([*texts, ""]):
+        if number < len(texts) and text and is_reference(text):
+            current.append(number)
+            missed = 0
+        elif number < len(texts) and text and len(text) < 300 and missed == 0 and current:
+            missed += 1
+        else:
+            if len(current) >= LEAST:
+                runs.update(range(current[0], current[-1] + 1))
+            current, missed = [], 0
+    return runs
