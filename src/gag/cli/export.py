@@ -30,19 +30,18 @@ def llamafactory(
     as_json: AsJson = False,
 ) -> None:
     """Write a domain's pairs and the expert section as a LLaMA-Factory data set and training recipe."""
-    from gag.records import read_questions
+    from gag.corpus.splits import QA, training_pairs
     from gag.training.llamafactory import export_llamafactory, model_path
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
-    configured = place.domain(name).qa
-    source = qa or (place.path(configured) if configured else None)
+    source = qa or place.qa(name)
     if source is None:
         raise InputError(
             f"The domain {name} has no question-answer pairs.",
-            f"Name them with --qa FILE.jsonl, or set domains.{name}.qa in gag.yaml.",
+            f"Name them with --qa FILE.jsonl, set domains.{name}.qa in gag.yaml, or make them: gag synth {name}",
         )
-    questions = read_questions(source, require_answers=True)
+    questions = training_pairs(source, place.data(name) / QA)
     config = place.config
     model = model_path(config.models.expert.source, place.root)
     done = export_llamafactory(name, place.prompts(name), questions, config.expert, model, out)
