@@ -11,8 +11,9 @@ from torch import Tensor
 from gag.config import GenerationConfig
 from gag.errors import InputError
 from gag.models import chat
-from gag.models.base import Base
+from gag.models.base import Base, Completion
 from gag.models.chat import EncodedPrompt
+from gag.prompts import Prompts
 from gag.records import Answer, Question, Route
 
 
@@ -21,7 +22,8 @@ class Prepared:
     """A question ready for the base.
 
     `vectors` [slots, d_base] fill the prompt's slots, `added_tokens` counts what was added for the domain's sake
-    (slots, or tokens of context), `timings` are the seconds spent so far by part.
+    (slots, or tokens of context), `timings` are the seconds spent so far by part. `passages`, `passage_scores` and
+    `dropped_passages` are an Answer's. `completion` is the base's answer where a method had to see it already.
     """
 
     question: Question
@@ -32,48 +34,94 @@ class Prepared:
     route: Route | None = None
     background: str | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    passages: tuple[str, ...] = ()
+    passage_scores: tuple[float, ...] = ()
+    dropped_passages: int = 0
+    completion: Completion | None = None
+
+
+def injected(
+    base: Base, prompts: Prompts, questions: Sequence[Question], vectors: Tensor, generation: GenerationConfig
+) -> list[Prepared]:
+    """Questions under the domain prompt with `vectors` [questions, slots, d_base] in its slots, wherever they are from.
+
+    Raises InputError where a prompt and its answer do not fit the base's context.
+    """
+    slots = vectors.shape[1]
+    return [
+        Prepared(
+            question=question,
+            prompt=base.encode(prompts.domain(question.question, slots), room=generation.max_new_tokens),
+            generation=generation,
+            vectors=vector,
+            added_tokens=slots,
+        )
+        for question, vector in zip(questions, vectors, strict=True)
+    ]
 
 
 def complete(base: Base, prepared: Sequence[Prepared], method: str, *, batch_size: int = 32) -> list[Answer]:
     """The base's answers, in order; questions with as many slots and the same limits share batches."""
-    answers: list[Answer | None] = [None] * len(prepared)
-    for indices in _batches(prepared, batch_size):
+    done = completions(base, prepared, batch_size=batch_size)
+    return [_answer(item, completion, method) for item, completion in zip(prepared, done, strict=True)]
+
+
+def completions(base: Base, prepared: Sequence[Prepared], *, batch_size: int = 32) -> list[Completion]:
+    """What the base writes to each, in order; what was written already is not written again."""
+    done = [item.completion for item in prepared]
+    todo = [index for index, completion in enumerate(done) if completion is None]
+    for members in _batches([prepared[i] for i in todo], batch_size):
+        indices = [todo[member] for member in members]
         part = [prepared[i] for i in indices]
-        done = base.generate([p.prompt for p in part], _vectors(part), part[0].generation)
-        for index, item, completion in zip(indices, part, done, strict=True):
-            timings = {**item.timings, "answer": completion.seconds}
-            answers[index] = Answer(
-                question_id=item.question.id,
-                text=completion.text,
-                method=method,
-                route=item.route,
-                prompt_tokens=len(item.prompt.ids),
-                knowledge_tokens=item.added_tokens,
-                completion_tokens=len(completion.ids),
-                timings={**timings, "total": sum(timings.values())},
-                background=item.background,
-            )
-    return [answer for answer in answers if answer is not None]
+        written = base.generate([p.prompt for p in part], _vectors(part), part[0].generation)
+        for index, completion in zip(indices, written, strict=True):
+            done[index] = completion
+    return [completion for completion in done if completion is not None]
 
 
-@torch.no_grad()
+def _answer(item: Prepared, completion: Completion, method: str) -> Answer:
+    timings = {**item.timings, "answer": completion.seconds}
+    return Answer(
+        question_id=item.question.id,
+        text=completion.text,
+        method=method,
+        route=item.route,
+        prompt_tokens=len(item.prompt.ids),
+        knowledge_tokens=item.added_tokens,
+        completion_tokens=len(completion.ids),
+        timings={**timings, "total": sum(timings.values())},
+        background=item.background,
+        passages=item.passages,
+        passage_scores=item.passage_scores,
+        dropped_passages=item.dropped_passages,
+    )
+
+
 def gold_nll(
     base: Base, prepared: Sequence[Prepared], *, batch_size: int = 16, longest: int | None = None
 ) -> list[float]:
     """Mean -log p (nats a token, end of turn included) of each first gold answer, cut to `longest` tokens."""
+    answers = []
+    for item in prepared:
+        room = base.context - len(item.prompt.ids)
+        if room < 1:
+            raise InputError(
+                f"The prompt of {item.question.id!r} fills the base's context of {base.context} tokens.",
+                "Shorten the question.",
+            )
+        answers.append(chat.encode_answer(item.question.answers[0], base.tokenizer)[: min(room, longest or room)])
+    return text_nll(base, prepared, answers, batch_size=batch_size)
+
+
+@torch.no_grad()
+def text_nll(
+    base: Base, prepared: Sequence[Prepared], texts: Sequence[Sequence[int]], *, batch_size: int = 16
+) -> list[float]:
+    """Mean -log p (nats a token) of given token ids, at least one a question, as the answers to `prepared`."""
     out = [0.0] * len(prepared)
     for indices in _batches(prepared, batch_size):
         part = [prepared[i] for i in indices]
-        answers = []
-        for item in part:
-            room = base.context - len(item.prompt.ids)
-            if room < 1:
-                raise InputError(
-                    f"The prompt of {item.question.id!r} fills the base's context of {base.context} tokens.",
-                    "Shorten the question.",
-                )
-            answers.append(chat.encode_answer(item.question.answers[0], base.tokenizer)[: min(room, longest or room)])
-        losses = base.answer_nll([p.prompt for p in part], _vectors(part), answers)
+        losses = base.answer_nll([p.prompt for p in part], _vectors(part), [texts[i] for i in indices])
         for index, loss in zip(indices, losses, strict=True):
             out[index] = float(loss.mean())
     return out

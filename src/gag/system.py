@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gag.answering import Prepared, complete
+from gag.answering import Prepared, complete, injected
 from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig
 from gag.domain import DomainModule, check_base, check_encoder, check_expert, load_module
 from gag.errors import DomainError
@@ -214,7 +214,6 @@ class GAG:
     def _injected(
         self, attached: Attached, questions: Sequence[Question], generation: GenerationConfig
     ) -> list[Prepared]:
-        slots = attached.module.readout.slots
         started = time.perf_counter()
         readings = attached.read([q.question for q in questions])
         read = time.perf_counter()
@@ -223,17 +222,10 @@ class GAG:
             "background": (read - started) / len(questions),
             "projector": (time.perf_counter() - read) / len(questions),
         }
+        prepared = injected(self.base, attached.prompts, questions, vectors, generation)
         return [
-            Prepared(
-                question=q,
-                prompt=self.base.encode(attached.prompts.domain(q.question, slots), room=generation.max_new_tokens),
-                generation=generation,
-                vectors=vector,
-                added_tokens=slots,
-                background=reading.background,
-                timings=timings,
-            )
-            for q, reading, vector in zip(questions, readings, vectors, strict=True)
+            replace(item, background=reading.background, timings=timings)
+            for item, reading in zip(prepared, readings, strict=True)
         ]
 
     def _domain(self, name: str) -> Attached:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -18,21 +18,27 @@ from gag.records import GENERAL, Answer, Question, Route
 if TYPE_CHECKING:
     from gag.answering import Prepared
     from gag.config import Config, GenerationConfig
+    from gag.methods.shelf import Shelf
+    from gag.models.base import Base
     from gag.system import GAG
 
-MethodName = Literal["gag", "base", "egc"]
-"""gag; the base alone; or the expert's background given to the base as text."""
+SYSTEM = ("gag", "gag-oracle", "base")
+"""The methods that are the system itself, by the router's choice or the route given."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask: `domain` None lets the router choose, `generation` None takes the route's own."""
+    """How to ask: `domain` None lets the router choose, `generation` None takes the route's own.
 
-    method: MethodName = "gag"
+    `shelf` has the methods that are not the system itself, over the same system.
+    """
+
+    method: str = "gag"
     domain: str | None = None
     generation: GenerationConfig | None = None
     background: bool = False
     as_json: bool = False
+    shelf: Shelf | None = None
 
 
 def chosen_generation(config: Config, overrides: list[str] | None) -> GenerationConfig | None:
@@ -49,42 +55,47 @@ def ask_once(model: GAG, question: str, asking: Asking) -> None:
         raise InputError("The question is empty.", "Type one.")
     started = time.perf_counter()
     live = sys.stdout.isatty() and not asking.as_json
-    with notes().status("reading") if live else nullcontext():
-        item = prepared(model, question, asking)
-    if asking.background and not asking.as_json:
-        write_text(f"Background: {item.background or '(none on this route)'}\n")
-    if live:
-        _stream(model.stream_prepared(item))
-        _footer(item, started)
+    with notes().status("reading") if live and asking.shelf is None else nullcontext():
+        found = prepared(model, question, asking)
+    if isinstance(found, Answer):
+        _say(found, started, asking)
         return
-    answer = complete(model.base, [item], asking.method)[0]
-    if asking.as_json:
-        write_json(answer_json(answer, background=asking.background))
+    base, item = found
+    if live and item.completion is None:
+        _say_background(item.background, asking)
+        vectors = None if item.vectors is None else item.vectors.unsqueeze(0)
+        _stream(base.stream(item.prompt, vectors, item.generation))
+        _footer(_cost(item), started)
         return
-    write_text(answer.text)
-    _footer(item, started)
+    _say(complete(base, [item], asking.method)[0], started, asking)
 
 
-def prepared(model: GAG, question: str, asking: Asking) -> Prepared:
-    """The question under the method's prompt, routed, with its background read where the method has one."""
-    from gag.methods.egc import GeneratedContext
-
+def prepared(model: GAG, question: str, asking: Asking) -> tuple[Base, Prepared] | Answer:
+    """The question under the method's prompt, routed, and the base it is for; of a method without one, its answer."""
     asked = [Question("question", question)]
     given = None if asking.domain is None else [Route(asking.domain, {})]
-    if asking.method != "egc":
-        return model.prepare(asked, given, generation=asking.generation)[0]
+    if asking.method in SYSTEM:
+        return model.base, model.prepare(asked, given, generation=asking.generation)[0]
     started = time.perf_counter()
     routes = given or model.router.route([question])
     if routes[0].name == GENERAL:
-        return model.prepare(asked, routes, generation=asking.generation)[0]
-    timings = {"route": time.perf_counter() - started}
-    item = GeneratedContext(model, routes[0].name).prepare(asked)[0]
-    return replace(
-        item,
-        route=routes[0],
-        generation=asking.generation or item.generation,
-        timings={**timings, **item.timings},
-    )
+        return model.base, model.prepare(asked, routes, generation=asking.generation)[0]
+    return _by_method(asked[0], routes[0], {"route": time.perf_counter() - started}, asking)
+
+
+def _by_method(
+    question: Question, route: Route, timings: dict[str, float], asking: Asking
+) -> tuple[Base, Prepared] | Answer:
+    """The same for a method of the shelf on a domain's route; what the method needs is trained first."""
+    from gag.methods.method import BaseBacked
+
+    assert asking.shelf is not None
+    method = asking.shelf.method(asking.method, route.name)
+    if not isinstance(method, BaseBacked):
+        answer = method.answer([question])[0]
+        return replace(answer, route=answer.route or route)
+    item = method.preparing.prepare([question])[0]
+    return method.preparing.base, replace(item, route=route, timings={**timings, **item.timings})
 
 
 def answer_json(answer: Answer, *, background: bool) -> dict[str, Any]:
@@ -99,7 +110,27 @@ def answer_json(answer: Answer, *, background: bool) -> dict[str, Any]:
         "completion_tokens": answer.completion_tokens,
         "timings": {part: round(seconds, 6) for part, seconds in answer.timings.items()},
     }
+    if answer.passages or answer.dropped_passages:
+        row["passages"] = [
+            {"id": name, "score": round(score, 4)}
+            for name, score in zip(answer.passages, answer.passage_scores, strict=True)
+        ]
+        row["dropped_passages"] = answer.dropped_passages
     return {**row, "background": answer.background} if background else row
+
+
+def _say(answer: Answer, started: float, asking: Asking) -> None:
+    if asking.as_json:
+        write_json(answer_json(answer, background=asking.background))
+        return
+    _say_background(answer.background, asking)
+    write_text(answer.text)
+    _footer(answer, started)
+
+
+def _say_background(background: str | None, asking: Asking) -> None:
+    if asking.background:
+        write_text(f"Background: {background or '(none on this route)'}\n")
 
 
 def _stream(pieces: Iterator[str]) -> None:
@@ -119,10 +150,28 @@ def _trimmed(pieces: Iterator[str]) -> Iterator[str]:
             yield text
 
 
-def _footer(item: Prepared, started: float) -> None:
-    route, added = item.route, item.added_tokens
+def _cost(item: Prepared) -> Answer:
+    """What is known of an answer before it is written."""
+    return Answer(
+        item.question.id,
+        "",
+        "",
+        route=item.route,
+        prompt_tokens=len(item.prompt.ids),
+        knowledge_tokens=item.added_tokens,
+        passages=item.passages,
+        dropped_passages=item.dropped_passages,
+    )
+
+
+def _footer(answer: Answer, started: float) -> None:
+    route, added = answer.route, answer.knowledge_tokens
     shown = "" if route is None else route.name
     if route is not None and route.name in route.scores:
         shown += f" ({route.scores[route.name]:.3f})"
-    count = f"{added} knowledge token{'' if added == 1 else 's'} among {len(item.prompt.ids)} of the prompt"
+    count = f"{added} knowledge token{'' if added == 1 else 's'} among {answer.prompt_tokens} of the prompt"
+    if answer.passages:
+        count += f" · from {', '.join(answer.passages)}"
+    if answer.dropped_passages:
+        count += f" · {answer.dropped_passages} more did not fit the base's context"
     note(f"route {shown} · {count} · {time.perf_counter() - started:.2f} s")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file
 
 from gag.config import FILE_NAME, Config, DomainConfig, load_config
 from gag.demo.labs import LABS, Lab, general_sample, load_lab, seen_by_projector
@@ -19,18 +18,16 @@ from gag.evaluation.runner import Evaluated, evaluate
 from gag.evaluation.statistics import mean_interval
 from gag.evaluation.table import Row, rich_tables, write_results
 from gag.methods.base import ClosedBook
-from gag.methods.constant import Constant
-from gag.methods.egc import GeneratedContext
-from gag.methods.gag import Injected
-from gag.methods.method import BaseBacked, Preparing
-from gag.models.projector import ConstantToken
-from gag.pipeline import PROJECTOR_FILE, Build, Sources
+from gag.methods.method import BaseBacked
+from gag.methods.shelf import Shelf
+from gag.pipeline import Build, Sources
+from gag.progress import Progress, silent
 from gag.records import GENERAL, Answer, Question
 from gag.system import GAG
-from gag.training.progress import Progress, silent
 from gag.workspace import Workspace
 from gag.workspace_file import commented_yaml
 
+METHODS = ("base", "constant", "egc", "gag-oracle", "gag")
 METRICS = ("nll", "fact_recall", "token_f1", "added_tokens", "seconds")
 FAST = ("expert.epochs=2", "alignment.epochs=1")
 FAST_DOCUMENTS = 8
@@ -124,13 +121,14 @@ class Demo:
     ) -> tuple[list[Row], list[tuple[Question, dict[str, str]]]]:
         rows: list[Row] = []
         examples: list[tuple[Question, dict[str, str]]] = []
+        shelf = Shelf(workspace, on_progress=self.on_progress, system=model)
         for name, lab in labs.items():
             questions = _mixed(lab.test, FAST_QUESTIONS if self.fast else TEST_QUESTIONS)
-            methods = self._methods(workspace, model, lab)
+            methods = [shelf.method(method, name) for method in METHODS]
             results = []
             for position, method in enumerate(methods):
                 self.on_progress(f"compare {name}", position, len(methods), method.name)
-                results.append(evaluate(BaseBacked(method), questions, METRICS))
+                results.append(evaluate(method, questions, METRICS))
             self.on_progress(f"compare {name}", len(methods), len(methods), "done")
             for result in results:
                 rows += result.rows(name)
@@ -141,25 +139,6 @@ class Demo:
                 examples.append((questions[i], {r.method: r.answers[i].text for r in results}))
         rows += self._general(model)
         return rows, examples
-
-    def _methods(self, workspace: Workspace, model: GAG, lab: Lab) -> list[Preparing]:
-        module = model.domains[lab.name].module
-        token = self._constant(workspace, model, lab)
-        return [
-            ClosedBook(model.base, model.general, module.generation),
-            Constant(model.base, module.prompts, token, module.generation),
-            GeneratedContext(model, lab.name),
-            Injected(model, oracle=True),
-            Injected(model),
-        ]
-
-    def _constant(self, workspace: Workspace, model: GAG, lab: Lab) -> ConstantToken:
-        """The control, trained with the projector's steps and data."""
-        build = Build(workspace, lab.name, Sources(), on_progress=self.on_progress)
-        folder = build.run(Build.constant)
-        token = ConstantToken(workspace.config.readout.slots, model.base.table.weight)
-        token.load_state_dict(load_file(folder / PROJECTOR_FILE))
-        return token
 
     def _general(self, model: GAG) -> list[Row]:
         """How many general questions stay with the base, and that those are answered as the base alone does."""

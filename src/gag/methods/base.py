@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gag.answering import Prepared
 from gag.config import GenerationConfig
+from gag.methods.method import BaseBacked, Method
 from gag.models.base import Base
 from gag.prompts import Prompts
 from gag.records import Question
+
+if TYPE_CHECKING:
+    from gag.methods.shelf import Shelf
 
 
 class ClosedBook:
@@ -26,3 +31,8 @@ class ClosedBook:
             Prepared(q, self.base.encode(self.prompts.general(q.question), room=room), self.generation)
             for q in questions
         ]
+
+
+def from_shelf(shelf: Shelf, domain: str | None) -> Method:
+    """For the shelf; the domain makes no difference."""
+    return BaseBacked(ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gag.answering import Prepared
+from gag.config import GenerationConfig
 from gag.errors import InputError
+from gag.methods.method import BaseBacked, Method
 from gag.records import Question
 from gag.system import GAG
+
+if TYPE_CHECKING:
+    from gag.methods.shelf import Shelf
 
 
 class GeneratedContext:
@@ -16,8 +22,9 @@ class GeneratedContext:
 
     name = "egc"
 
-    def __init__(self, system: GAG, domain: str) -> None:
+    def __init__(self, system: GAG, domain: str, *, generation: GenerationConfig | None = None) -> None:
         self.attached, self.base = system.domains[domain], system.base
+        self.generation = generation or self.attached.module.generation
         if self.attached.module.readout.mode != "generate":
             raise InputError(
                 f"The expert of {domain} writes no background (readout.mode prefill).",
@@ -29,7 +36,7 @@ class GeneratedContext:
         started = time.perf_counter()
         readings = self.attached.read([q.question for q in questions])
         seconds = (time.perf_counter() - started) / max(1, len(questions))
-        prompts, room = self.attached.prompts, self.attached.module.generation.max_new_tokens
+        prompts, room = self.attached.prompts, self.generation.max_new_tokens
         out = []
         for q, reading in zip(questions, readings, strict=True):
             prompt = self.base.encode(prompts.context(q.question, reading.background), room=room)
@@ -38,10 +45,16 @@ class GeneratedContext:
                 Prepared(
                     question=q,
                     prompt=prompt,
-                    generation=self.attached.module.generation,
+                    generation=self.generation,
                     added_tokens=len(prompt.ids) - len(bare.ids),
                     background=reading.background,
                     timings={"background": seconds},
                 )
             )
         return out
+
+
+def from_shelf(shelf: Shelf, domain: str) -> Method:
+    """For the shelf."""
+    shelf.attached(domain)
+    return BaseBacked(GeneratedContext(shelf.system, domain, generation=shelf.generation))

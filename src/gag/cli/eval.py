@@ -1,0 +1,252 @@
+"""`gag eval`: one method on a file of questions, measured."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gag.cli.options import AsJson, Overrides, WorkspaceFolder
+from gag.cli.output import note, notes, warn, write_json, write_table
+from gag.cli.progress import shown_progress
+from gag.errors import ConfigError, InputError, RunError
+from gag.records import GENERAL
+
+if TYPE_CHECKING:
+    from gag.evaluation.answers import Outcome
+    from gag.evaluation.runner import Evaluated
+    from gag.evaluation.table import Row
+    from gag.methods.method import Method
+    from gag.progress import Progress
+    from gag.records import Question
+
+DEFAULT_METRICS = "nll,exact_match,contains,token_f1,added_tokens,prompt_tokens,seconds"
+AT_ONCE = 32
+"""Questions asked together; progress moves by as many."""
+SHOWN = 5
+"""Failed questions that are named; all of them are in --out."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found: a method on the questions of `domain`, and what to say beside the numbers."""
+
+    evaluated: Evaluated
+    domain: str
+    seconds: float
+    remarks: Sequence[str]
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row a metric."""
+        return self.evaluated.rows(self.domain)
+
+
+def evaluate(
+    questions: Annotated[
+        Path, typer.Option("--questions", metavar="FILE", help="JSONL of questions with their accepted answers.")
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="base, gag, gag-oracle, constant, egc, rag, xrag, lora, gag+rag, gag-or-rag, or one of a package.",
+        ),
+    ] = "gag",
+    domain: Annotated[
+        str | None,
+        typer.Option(
+            "--domain", metavar="NAME", help="The domain whose knowledge is used, and of questions that name none."
+        ),
+    ] = None,
+    graph: Annotated[
+        str | None, typer.Option("--graph", metavar="NAME", help="The graph of rog, rog-paths and rog-unplanned.")
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="A,B", help="What is measured, by name.", show_default=True)
+    ] = DEFAULT_METRICS,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="At most N questions, spread over the file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write every answer with its numbers as JSONL.")
+    ] = None,
+    workspace: WorkspaceFolder = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a method on questions: the mean of every metric with its 95 % interval, and what an answer cost.
+
+    What the method needs is trained first and kept; an interrupted training is gone on with. A question that the
+    method fails on counts as wrong, is named, and does not stop the others.
+    """
+    from gag.cli.answering import chosen_generation
+    from gag.evaluation.runner import scored
+    from gag.methods.shelf import ON_GRAPHS, Shelf, check_method
+    from gag.workspace import open_workspace
+
+    check_method(method)
+    if out is not None and out.is_dir():
+        raise InputError(f"{out} is a folder, not a file.", "Name a file in it: --out answers.jsonl")
+    if graph is not None or method in ON_GRAPHS:
+        from gag.cli.rog import GraphEvaluation, evaluate_graph
+
+        if metrics != DEFAULT_METRICS:
+            raise ConfigError("--metrics does not apply to graphs.", "Leave it out: all graph metrics are measured.")
+        place = open_workspace(workspace, overrides=overrides or ())
+        evaluate_graph(place, _read(questions, None, limit), GraphEvaluation(method, graph or domain, out, as_json))
+        return
+    names = _checked(metrics)
+    asked = _read(questions, domain, limit)
+    place = open_workspace(workspace, overrides=overrides or ())
+    with shown_progress() as on_progress:
+        with notes().status("loading models"):
+            shelf = Shelf(place, on_progress=on_progress, generation=chosen_generation(place.config, overrides))
+            system = shelf.system
+        with system.frozen():
+            made = shelf.method(method, domain)
+            names = _without_nll(made, names, wanted=metrics != DEFAULT_METRICS)
+            started = time.perf_counter()
+            outcomes = _ask(made, asked, on_progress, nll="nll" in names)
+            seconds = time.perf_counter() - started
+    for problem in shelf.left_out:
+        warn(f"left out: {problem.message} {problem.hint}")
+    _check_some(outcomes, made.name)
+    evaluated = scored(made.name, outcomes, names)
+    found = Measured(evaluated, domain or _common(asked), seconds, list(shelf.remarks.values()))
+    if as_json:
+        write_json(_json(found))
+    else:
+        _print(found)
+    if out is not None:
+        _write_answers(out, evaluated, outcomes)
+
+
+def _checked(metrics: str) -> list[str]:
+    """The metrics' names; raises ConfigError for one that is not measured here, with the nearest that is."""
+    from gag.evaluation.metrics import METRICS
+    from gag.evaluation.runner import COSTS
+
+    known = ["nll", *METRICS, *COSTS]
+    names = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"gag eval does not measure {name!r}.{guess}", f"It measures: {', '.join(known)}.")
+    if not names:
+        raise ConfigError("--metrics names no metric.", f"For instance: --metrics {DEFAULT_METRICS}")
+    return names
+
+
+def _read(path: Path, domain: str | None, limit: int | None) -> list[Question]:
+    """The questions, with `domain` for those that name none; raises InputError for one without an answer."""
+    from gag.records import read_questions
+
+    found = read_questions(path, require_answers=True)
+    if limit is not None and limit < len(found):
+        found = [found[i * len(found) // limit] for i in range(limit)]
+    return [replace(q, domain=q.domain or domain) for q in found]
+
+
+def _without_nll(method: Method, names: list[str], *, wanted: bool) -> list[str]:
+    """The metrics that the method has: one that does not end in the base cannot say how likely it finds an answer."""
+    from gag.methods.method import BaseBacked
+
+    if "nll" not in names or isinstance(method, BaseBacked):
+        return names
+    if wanted:
+        raise ConfigError(
+            f"The method {method.name} gives no likelihoods, so nll cannot be measured.", "Leave nll out of --metrics."
+        )
+    return [name for name in names if name != "nll"]
+
+
+def _ask(method: Method, questions: Sequence[Question], on_progress: Progress, *, nll: bool) -> list[Outcome]:
+    from gag.evaluation.answers import ask
+
+    outcomes: list[Outcome] = []
+    for start in range(0, len(questions), AT_ONCE):
+        outcomes += ask(method, questions[start : start + AT_ONCE], nll=nll)
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        on_progress(method.name, len(outcomes), len(questions), f"{failed} failed" if failed else "")
+    return outcomes
+
+
+def _check_some(outcomes: Sequence[Outcome], name: str) -> None:
+    """Raises RunError where not one question was answered."""
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(errors) == len(outcomes):
+        raise RunError(
+            f"{name} answered none of {len(errors)} questions; the first failed with: {errors[0]}",
+            "Mend that, then run the same command again.",
+        )
+
+
+def _common(questions: Sequence[Question]) -> str:
+    """What the questions' domains are called together."""
+    named = sorted({q.domain or GENERAL for q in questions})
+    return named[0] if len(named) == 1 else "several domains"
+
+
+def _write_answers(path: Path, evaluated: Evaluated, outcomes: Sequence[Outcome]) -> None:
+    from gag.records import write_jsonl
+
+    rows = []
+    for i, outcome in enumerate(outcomes):
+        q, values = outcome.question, {name: found[i] for name, found in evaluated.values.items()}
+        rows.append(
+            {
+                "id": q.id,
+                "question": q.question,
+                "answers": list(q.answers),
+                "domain": q.domain,
+                "method": evaluated.method,
+                "text": None if outcome.answer is None else outcome.answer.text,
+                "error": outcome.error,
+                "values": {name: value if math.isfinite(value) else None for name, value in values.items()},
+                "answer": None if outcome.answer is None else outcome.answer.to_json(),
+            }
+        )
+    write_jsonl(path, rows)
+
+
+def _json(found: Measured) -> dict[str, Any]:
+    evaluated = found.evaluated
+    return {
+        "method": evaluated.method,
+        "domain": found.domain,
+        "questions": len(evaluated.questions),
+        "failed": [{"id": evaluated.questions[i].id, "error": error} for i, error in evaluated.errors.items()],
+        "rows": [{k: v for k, v in asdict(row).items() if v not in ("", None)} for row in found.rows],
+        "remarks": list(found.remarks),
+        "seconds": round(found.seconds, 3),
+    }
+
+
+def _print(found: Measured) -> None:
+    from gag.evaluation.table import format_value, metric_format
+
+    evaluated = found.evaluated
+    count = len(evaluated.questions)
+    note(f"{evaluated.method} on {count} question{'s' * (count != 1)} of {found.domain}, {found.seconds:.1f} s")
+    cells = []
+    for row in found.rows:
+        shape = metric_format(row.metric)
+        heading = f"{row.metric} ({shape.unit})" if shape.unit else row.metric
+        value, _, interval = format_value(row, "brackets").partition(" ")
+        cells.append([heading, value, interval.strip("[]").replace(", ", " to "), str(row.n), shape.better])
+    write_table([evaluated.method, "mean", "95 % interval", "questions", "better"], cells, numbers=[1, 2, 3])
+    for remark in found.remarks:
+        note(remark)
+    for i, error in list(evaluated.errors.items())[:SHOWN]:
+        warn(f"failed: {evaluated.questions[i].id}: {error}")
+    if evaluated.errors:
+        warn(f"{len(evaluated.errors)} of {count} questions failed; they count as wrong.")
