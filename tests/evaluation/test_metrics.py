@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 import pytest
 
 from gag.errors import InputError, MissingExtra
 from gag.evaluation import metrics
-from gag.evaluation.metrics import METRICS, contains, exact_match, fact_recall, rouge_l, token_f1
+from gag.evaluation.metrics import METRICS, REGISTRY, contains, exact_match, fact_recall, rouge_l, token_f1
+from gag.records import Question
 
 
 @pytest.mark.parametrize(
@@ -163,19 +165,75 @@ def test_fact_recall_on_other_kinds_of_values(prediction: str, value: str, expec
     assert fact_recall(prediction, value) == expected
 
 
-def test_the_registry_holds_every_metric() -> None:
-    assert list(METRICS) == ["exact_match", "contains", "token_f1", "rouge_l", "fact_recall"]
-    for name, metric in METRICS.items():
+def test_the_registry_says_of_every_metric_what_it_is() -> None:
+    compared = ["exact_match", "contains", "token_f1", "rouge_l", "fact_recall"]
+    assert list(METRICS) == [*compared, "number_accuracy", "final_number", "abstention", "abstention_accuracy"]
+    assert set(METRICS) < set(REGISTRY)
+    assert {"nll", "bertscore", "sts", "added_tokens", "prompt_tokens", "seconds", "routing_accuracy"} < set(REGISTRY)
+    assert {"first_token_p50", "first_token_p95", "total_p50", "total_p95"} < set(REGISTRY)
+    for name, metric in REGISTRY.items():
         assert metric.name == name
         assert metric.description.endswith(".")
         assert "\n" not in metric.description
-        assert metric("green needles", ["red", "green needles"]) == 1.0
-        assert metric("green needles", ["red", "blue"]) == 0.0
+        assert metric.low < metric.high
+        assert (metric.function is not None) == (name in METRICS)
+    for name in compared:
+        assert METRICS[name]("green needles", ["red", "green needles"]) == 1.0
+        assert METRICS[name]("green needles", ["red", "blue"]) == 0.0
+    assert REGISTRY["nll"].better == "lower"
+    assert REGISTRY["tokens_per_second"].better == "higher"
+    assert REGISTRY["abstention"].better == ""
+    with pytest.raises(TypeError, match="it takes: base"):
+        REGISTRY["nll"]("a", ["a"])
 
 
-@pytest.mark.parametrize("name", list(METRICS))
+@pytest.mark.parametrize("name", [name for name in METRICS if not name.startswith("abstention")])
 def test_metrics_refuse_no_answers_and_a_bare_text(name: str) -> None:
     with pytest.raises(InputError, match="no accepted answer"):
         METRICS[name]("text", [])
     with pytest.raises(TypeError, match="sequence of texts"):
         METRICS[name]("text", "text")
+
+
+def test_a_metric_of_a_question_is_nan_where_it_does_not_apply() -> None:
+    plain, measured = Question("1", "q", ("many",)), Question("2", "q", ("5 kg",), meta={"value": "5 kg"})
+    unanswerable = Question("3", "q", (), meta={"unanswerable": True})
+    scores = {
+        name: [metric.of(question, "It is 5 kg.") for question in (plain, measured, unanswerable)]
+        for name, metric in METRICS.items()
+    }
+    assert [math.isnan(x) for x in scores["exact_match"]] == [False, False, True]
+    assert [math.isnan(x) for x in scores["fact_recall"]] == [True, False, True]
+    assert [math.isnan(x) for x in scores["number_accuracy"]] == [True, False, True]
+    assert scores["number_accuracy"][1] == scores["final_number"][1] == scores["fact_recall"][1] == 1.0
+    assert scores["abstention"] == [0.0, 0.0, 0.0]
+    assert scores["abstention_accuracy"] == [1.0, 1.0, 0.0]
+    assert METRICS["abstention_accuracy"].of(unanswerable, "I don't know.") == 1.0
+    assert math.isnan(METRICS["number_accuracy"]("5", ["many"]))
+
+
+STRANGE = [
+    *("", " ", "?!…", "\u200f\u202eשלום\u202c", "日本語のテキスト。", "e\u0301\u0301\u0301", "\ud800", "\x00"),
+    *("🇧🇪" * 50, "x " * 50_000),
+]
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_no_text_breaks_a_metric_and_a_score_stays_in_its_range(name: str) -> None:
+    if name == "rouge_l":
+        pytest.importorskip("rouge_score")
+    metric = METRICS[name]
+    for said in STRANGE:
+        for gold in ([said], ["日本語", "5 nm"], ["שלום"]):
+            if name == "rouge_l" and len(said) > 10_000 and len(gold[0]) > 10_000:
+                continue  # its table of subsequences has as many cells as both lengths multiplied
+            score = metric(said, gold)
+            assert math.isnan(score) or metric.low <= score <= metric.high
+
+
+def test_scripts_without_spaces_and_from_right_to_left() -> None:
+    assert exact_match("שלום", ["שלום"]) == token_f1("שלום עולם", ["שלום עולם"]) == 1.0
+    assert contains("זה שלום.", ["שלום"]) == 1.0
+    assert exact_match("東京", ["東京"]) == 1.0
+    assert contains("答えは東京です", ["東京"]) == 0.0  # one run of letters is one token, as in DPR's tokenizer
+    assert contains("答えは「東京」です", ["東京"]) == 1.0

@@ -1,14 +1,15 @@
-"""Metrics of one answer text against the accepted answers: pure functions from 0 to 1, the best answer counts.
+"""The registry of every metric, and those of one answer text against the accepted answers (0 to 1, the best counts).
 
 The GAG authors report `contains` under the name "exact match" on the general sets; here each keeps its own name.
-`fact_recall` compares with a fact's exact value instead of whole answers. Answer likelihood (nll) and BERTScore need
-a model and live elsewhere.
+`fact_recall` compares with a fact's exact value instead of whole answers. What needs a model or a clock (nll,
+bertscore, sts, costs) is computed elsewhere; here is what it means, which values it has and which way is better.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import math
 import re
 import string
 import unicodedata
@@ -16,9 +17,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from gag.errors import InputError, MissingExtra
+from gag.evaluation.abstention import abstained, abstained_rightly
+from gag.evaluation.numbers import final_number, has_number, number_accuracy
+from gag.records import Question
+
+Takes = Literal["answers", "value", "numbers", "answerability", "base", "encoder", "routes", "answer", "clock"]
+"""What a metric compares: the text with accepted answers, with a fact's `value`, with the numbers in the answers, or
+with whether there is an answer; else it needs the base's likelihoods, an encoder, the true routes, the counts that an
+Answer carries, or questions asked one at a time."""
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -31,15 +40,47 @@ _UNIT_GOES_ON = re.compile(r"[/·][^\W\d_]|\^|-\d")  # nm/s, nm·s, nm^2, nm-1
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric by name; calling it scores a prediction against the accepted answers (or values), 0 to 1."""
+    """A metric by name: what it takes, its range, which way is better ("" where neither is), and how it is shown.
+
+    Shown is `scale` times the value, with `decimals` and `unit`. Those of METRICS have a `function` of the prediction
+    and the accepted answers (or values), and can be called.
+    """
 
     name: str
-    function: Callable[[str, Sequence[str]], float]
     description: str
+    takes: Takes
+    function: Callable[[str, Sequence[str]], float] | None = None
+    low: float = 0.0
+    high: float = 1.0
+    better: Literal["higher", "lower", ""] = "higher"
+    decimals: int = 1
+    scale: float = 100.0
+    unit: str = "%"
 
     def __call__(self, prediction: str, answers: Sequence[str]) -> float:
-        """The score; raises InputError when there is no answer to compare with."""
+        """The score, NaN where the answers have nothing of what the metric takes.
+
+        Raises InputError when there is no answer to compare with, TypeError for one text in place of several and for a
+        metric that texts alone do not give.
+        """
+        if self.function is None:
+            raise TypeError(f"{self.name} is not computed from texts alone; it takes: {self.takes}")
+        _check(answers, needed=self.takes != "answerability")
+        if self.takes == "numbers" and not any(map(has_number, answers)):
+            return math.nan
         return self.function(prediction, answers)
+
+    def of(self, question: Question, prediction: str) -> float:
+        """The score of a prediction to a question; NaN where the question has not what the metric takes.
+
+        That is: no accepted answer, for `fact_recall` no `value`, for the number metrics no number in the answers.
+        """
+        if self.takes == "value":
+            value = question.meta.get("value")
+            return math.nan if value is None else self(prediction, [str(value)])
+        if not question.answers and self.takes != "answerability":
+            return math.nan
+        return self(prediction, question.answers)
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
@@ -106,26 +147,62 @@ def _any_fact(prediction: str, values: Sequence[str]) -> float:
     return _best(lambda value: fact_recall(prediction, value), values)
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("exact_match", exact_match, "The answer is an accepted one, after SQuAD's normalisation."),
-            Metric("contains", contains, "An accepted answer occurs in the answer, token by token (DPR's has_answer)."),
-            Metric("token_f1", token_f1, "F1 of the words shared with the accepted answer (SQuAD)."),
-            Metric("rouge_l", rouge_l, "F-measure of the longest common subsequence of words (ROUGE-L)."),
-            Metric("fact_recall", _any_fact, "The fact's exact value occurs in the answer as whole tokens."),
-        )
-    }
+_TEXT = (
+    Metric("exact_match", "The answer is an accepted one, after SQuAD's normalisation.", "answers", exact_match),
+    Metric("contains", "An accepted answer occurs in it, token by token (DPR's has_answer).", "answers", contains),
+    Metric("token_f1", "F1 of the words shared with the accepted answer (SQuAD).", "answers", token_f1),
+    Metric("rouge_l", "F-measure of the longest common subsequence of words (ROUGE-L).", "answers", rouge_l),
+    Metric("fact_recall", "The fact's exact value occurs in the answer as whole tokens.", "value", _any_fact),
+    Metric("number_accuracy", "The accepted quantities are stated, in whatever unit.", "numbers", number_accuracy),
+    Metric("final_number", "The last number of the answer is the accepted one.", "numbers", final_number),
+    Metric("abstention", "The answer says that it does not know.", "answerability", abstained, better=""),
+    Metric(
+        "abstention_accuracy",
+        "It says so where there is no accepted answer, and only there.",
+        "answerability",
+        abstained_rightly,
+    ),
 )
+
+
+def _cost(name: str, description: str, takes: Takes, unit: str = "", decimals: int = 1) -> Metric:
+    better: Literal["higher", "lower"] = "higher" if name == "tokens_per_second" else "lower"
+    return Metric(name, description, takes, high=math.inf, better=better, decimals=decimals, scale=1.0, unit=unit)
+
+
+_OTHERS = (
+    Metric("bertscore", "BERTScore F1 with the configured encoder and layer.", "encoder"),
+    Metric("sts", "Cosine similarity of the answer's and the accepted answer's sentence vectors.", "encoder", low=-1.0),
+    Metric("routing_accuracy", "The question took its own route.", "routes"),
+    _cost("nll", "Mean -log p of the first accepted answer's tokens, nats a token.", "base", decimals=3),
+    _cost("added_tokens", "Tokens or slots added to the prompt for the domain's sake.", "answer"),
+    _cost("prompt_tokens", "Tokens of the base's prompt, slots included.", "answer"),
+    Metric("completion_tokens", "Tokens that the base wrote.", "answer", None, 0.0, math.inf, "", scale=1.0, unit=""),
+    _cost("seconds", "Seconds an answer took; its share where questions shared a batch.", "answer", "s", 2),
+    _cost("first_token_p50", "Median seconds until the first token, one question at a time.", "clock", "s", 2),
+    _cost("first_token_p95", "95th percentile of the seconds until the first token.", "clock", "s", 2),
+    _cost("total_p50", "Median seconds for the whole answer, one question at a time.", "clock", "s", 2),
+    _cost("total_p95", "95th percentile of the seconds for the whole answer.", "clock", "s", 2),
+    _cost("tokens_per_second", "Tokens a second after the first.", "clock"),
+    _cost("peak_memory_gb", "Most memory in use: of the GPU where there is one, else resident.", "clock", "GB", 2),
+)
+
+REGISTRY: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in (*_TEXT, *_OTHERS)})
+"""Every metric by name, for tables and reports; its name means the same everywhere."""
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TEXT})
 """Every metric that needs no model, by name; `fact_recall` takes the accepted values in place of the answers."""
 
 
-def _best(score: Callable[[str], float], answers: Sequence[str]) -> float:
+def _check(answers: Sequence[str], *, needed: bool) -> None:
     if isinstance(answers, str):
         raise TypeError("answers must be a sequence of texts, not one text")
-    if not answers:
+    if needed and not answers:
         raise InputError("There is no accepted answer to compare with.", 'Give the question one: "answers": ["…"].')
+
+
+def _best(score: Callable[[str], float], answers: Sequence[str]) -> float:
+    _check(answers, needed=True)
     return float(max(score(answer) for answer in answers))
 
 
