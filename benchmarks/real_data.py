@@ -32,8 +32,9 @@ from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.models.loading import load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
-from gag.pipeline import PROJECTOR_FILE, Build, Sources
+from gag.pipeline import Build, Sources
 from gag.records import GENERAL, Question, read_questions, write_jsonl
+from gag.steps import PROJECTOR_FILE
 from gag.system import GAG
 from gag.training.alignment import Alignment, alignment_examples
 from gag.workspace import Workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gag.errors import InputError
+from gag.evaluation.metrics import REGISTRY
 from gag.evaluation.statistics import Interval
 
 IntervalStyle = Literal["plus_minus", "brackets", "none"]
@@ -25,7 +26,9 @@ _MISSING = "–"
 class Row:
     """One method's value of one metric on one domain, over `n` questions; null ends where no interval was made.
 
-    Values are as measured: shares from 0 to 1, nll in nats a token, seconds a question.
+    Values are as measured: shares from 0 to 1, nll in nats a token, seconds a question. A comparison adds which table
+    the row is of, the set of questions where that is not the domain's own, and what an answer took: mean `seconds`,
+    and mean `tokens` added to the prompt for the domain's sake.
     """
 
     method: str
@@ -35,6 +38,10 @@ class Row:
     ci_low: float | None
     ci_high: float | None
     n: int
+    table: str = ""
+    dataset: str = ""
+    seconds: float | None = None
+    tokens: float | None = None
 
     @staticmethod
     def from_interval(method: str, domain: str, metric: str, interval: Interval) -> Row:
@@ -52,25 +59,16 @@ class Format:
     better: Literal["higher", "lower", ""] = ""
 
 
-_SHARE = Format(decimals=1, scale=100.0, unit="%", better="higher")
-_FORMATS = {
-    "exact_match": _SHARE,
-    "contains": _SHARE,
-    "token_f1": _SHARE,
-    "rouge_l": _SHARE,
-    "fact_recall": _SHARE,
-    "bertscore": _SHARE,
-    "routing_accuracy": _SHARE,
-    "nll": Format(decimals=3, better="lower"),
-    "added_tokens": Format(decimals=1, better="lower"),
-    "seconds": Format(decimals=2, unit="s", better="lower"),
-}
+_FORMATS = {"routing_macro": Format(decimals=1, scale=100.0, unit="%", better="higher")}
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def metric_format(metric: str) -> Format:
     """How `metric` is shown; three decimals, no unit and no direction for one that is not known here."""
-    return _FORMATS.get(metric, Format(decimals=3))
+    known = REGISTRY.get(metric)
+    if known is None:
+        return _FORMATS.get(metric, Format(decimals=3))
+    return Format(known.decimals, known.scale, known.unit, known.better)
 
 
 def format_value(row: Row, intervals: IntervalStyle = "plus_minus") -> str:
@@ -85,10 +83,17 @@ def format_value(row: Row, intervals: IntervalStyle = "plus_minus") -> str:
 
 
 def write_results(path: str | Path, rows: Iterable[Row]) -> None:
-    """Write `rows` as one JSON list, to a temporary sibling that is then renamed; raises InputError for NaN."""
-    path = Path(path)
+    """Write `rows` as one JSON list, to a temporary sibling that is then renamed; raises InputError for NaN.
+
+    The columns of a comparison are there for all rows or, where no row has any of them, for none.
+    """
+    path, rows = Path(path), list(rows)
+    wanted = _COLUMNS if any(row.table for row in rows) else _NEEDED
     try:
-        lines = [json.dumps(asdict(row), ensure_ascii=False, allow_nan=False) for row in rows]
+        lines = [
+            json.dumps({name: asdict(row)[name] for name in wanted}, ensure_ascii=False, allow_nan=False)
+            for row in rows
+        ]
     except ValueError:
         raise InputError(
             f"A result for {path} is not a finite number.", "Look at the method's answers; JSON holds no NaN."
@@ -193,12 +198,15 @@ def _markdown_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+_COLUMNS = tuple(field.name for field in fields(Row))
+_NEEDED = tuple(field.name for field in fields(Row) if field.default is MISSING)
+
+
 def _row(row: Any, where: str) -> Row:
-    names = [field.name for field in fields(Row)]
-    if not isinstance(row, dict) or set(row) != set(names):
-        raise InputError(f"{where} does not have the fields {', '.join(names)}.", "Evaluate again to write it anew.")
-    texts = all(isinstance(row[name], str) for name in ("method", "domain", "metric"))
-    ends = [row[name] for name in ("ci_low", "ci_high") if row[name] is not None]
+    if not isinstance(row, dict) or not set(_NEEDED) <= set(row) <= set(_COLUMNS):
+        raise InputError(f"{where} does not have the fields {', '.join(_NEEDED)}.", "Evaluate again to write it anew.")
+    texts = all(isinstance(row.get(name, ""), str) for name in ("method", "domain", "metric", "table", "dataset"))
+    ends = [row[name] for name in ("ci_low", "ci_high", "seconds", "tokens") if row.get(name) is not None]
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (row["value"], *ends))
     if not texts or not numbers or type(row["n"]) is not int:
         raise InputError(f"{where} has a field of the wrong kind.", "Evaluate again to write it anew.")

@@ -1,0 +1,140 @@
+"""`gag bench` from a file to a report, with tiny models and real training; and what it says to rubbish."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
+SETTINGS: dict[str, Any] = {
+    "expert": {"epochs": 1, "lora_rank": 2},
+    "readout": {"pooling": "segment_mean", "layers": [-2], "slots": 2, "max_new_tokens": 4},
+    "alignment": {"max_steps": 2, "dev_share": 0.25},
+    "lora": {"rank": 2, "max_steps": 2},
+    "xrag": {"pretrain_epochs": 1, "epochs": 1},
+    "generation": {"max_new_tokens": 4},
+    "router": {"prototypes": 2},
+}
+
+
+@pytest.fixture
+def bench(lab: Path, questions: Callable[..., Path]) -> Path:
+    """A bench.yaml beside the tiny models, of one domain and one general set."""
+    home = lab.parent
+    models = {
+        name: {"source": str(home / name), "dtype": "float32", "device": "cpu"}
+        for name in ("base", "expert", "encoder")
+    }
+    settings = {**SETTINGS, "models": models}
+    settings["router"] = {**SETTINGS["router"], "general_questions": str(home / "general.jsonl")}
+    questions(home / "test.jsonl", [f"what does adjuvant {number} bind?" for number in range(4)])
+    (home / "documents.jsonl").write_text(json.dumps({"id": "d", "text": "Adjuvants bind receptors. " * 9}) + "\n")
+    tree = {
+        "title": "Tiny <models>",
+        "settings": settings,
+        "domains": {"adjuvant": {"qa": "qa.jsonl", "documents": "documents.jsonl", "test": "test.jsonl"}},
+        "general": {"trivia": {"path": "test.jsonl", "limit": 2}},
+        "methods": ["base", "constant", "egc", "rag", "lora", "gag-oracle", "gag"],
+        "metrics": ["nll", "token_f1"],
+        "tables": {
+            "cost": {"questions": 2},
+            "routing": {},
+            "general": {},
+            "readout": {"layers": [-1, -2], "limit": 2},
+            "stages": {"limit": 2},
+            "depth": {"k": [1], "limit": 2},
+        },
+    }
+    path = home / "bench.yaml"
+    path.write_text(yaml.safe_dump(tree), "utf-8")
+    return path
+
+
+def test_from_a_file_to_a_report(gag: Callable[..., Any], bench: Path, tmp_path: Path) -> None:
+    ran = gag("bench", "bench.yaml", "--out", "results", cwd=bench.parent)
+    assert ran.code == 0, ran.err
+    out = bench.parent / "results"
+    for table in ("main", "cost", "general", "general-routing", "routing", "readout", "stages", "depth"):
+        rows = json.loads((out / "results.json").read_text("utf-8"))
+        assert any(row["table"] == table for row in rows), table
+    methods = {row["method"] for row in rows if row["table"] == "main"}
+    assert methods == {"base", "constant", "egc", "rag", "lora", "gag-oracle", "gag"}
+    assert all(row["value"] is not None for row in rows)
+    assert "Tiny &lt;models&gt;" in (out / "report.html").read_text("utf-8")
+    assert "Report: " in ran.out and "best token_f1" in ran.out
+    same = next(row for row in rows if row["metric"] == "identical_to_base")
+    stayed = next(row for row in rows if row["metric"] == "routed_general")
+    assert same["value"] == stayed["value"], "what is routed general is answered by the base, untouched"
+    assert not (out / "workspace" / "modules" / "adjuvant" / ".lock").exists()
+
+    answers = {path.name: path.read_bytes() for path in (out / "answers").iterdir()}
+    again = gag("bench", "bench.yaml", "--out", "results", "--json", cwd=bench.parent)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["rows"] == rows
+    assert {path.name: path.read_bytes() for path in (out / "answers").iterdir()} == answers
+    # What it made is a workspace like any other.
+    asked = gag("ask", "what does adjuvant 1 bind?", "--json", cwd=out / "workspace")
+    assert asked.code == 0, asked.err
+
+
+def test_in_a_workspace_that_exists(gag: Callable[..., Any], lab: Path, questions: Callable[..., Path]) -> None:
+    questions(lab.parent / "test.jsonl", ["what does adjuvant 2 bind?"])
+    domain = {"adjuvant": {"test": "test.jsonl", "qa": "qa.jsonl"}}
+    tree = {"domains": domain, "methods": ["base", "gag-oracle"], "metrics": ["token_f1"]}
+    (lab.parent / "bench.yaml").write_text(yaml.safe_dump(tree), "utf-8")
+    ran = gag("bench", "bench.yaml", "--workspace", "lab", "--out", "out", cwd=lab.parent)
+    assert ran.code == 0, ran.err
+    assert not (lab.parent / "out" / "workspace").exists()
+
+
+def test_a_method_that_cannot_be_made_fails_alone(gag: Callable[..., Any], bench: Path) -> None:
+    tree = yaml.safe_load(bench.read_text("utf-8"))
+    del tree["domains"]["adjuvant"]["documents"]
+    tree |= {"methods": ["base", "rag"], "tables": {}}
+    bench.write_text(yaml.safe_dump(tree), "utf-8")
+    ran = gag("bench", "bench.yaml", "--out", "results", cwd=bench.parent)
+    assert ran.code == 1
+    assert "rag on adjuvant" in ran.error[0] and "the rest is complete" in ran.error[1]
+    assert "no passages to retrieve" in (bench.parent / "results" / "report.html").read_text("utf-8")
+
+
+def test_the_disk_is_full(gag: Callable[..., Any], bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        if os.readlink(f"/proc/self/fd/{handle}").endswith("base-adjuvant.jsonl"):
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = gag("bench", "bench.yaml", "--out", "results", cwd=bench.parent)
+    assert ran.code == 1
+    assert "base-adjuvant.jsonl could not be written: No space left on device" in ran.error[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ([], "There is nothing to compare"),
+        (["none.yaml"], "none.yaml does not exist"),
+        (["--preset", "her"], "There is no bench 'her'. Did you mean 'here'?"),
+        (["--preset", "here"], "no data folder is given"),
+        (["--preset", "here", "--data", "nowhere"], "The data folder nowhere does not exist"),
+        (["--preset", "paper-tables"], "there are no domains"),
+        (["bench.yaml", "--set", "metric=[nll]"], "unknown key metric (did you mean metrics?)"),
+        (["bench.yaml", "--set", "domains.adjuvant.test=gone.jsonl"], "gone.jsonl"),
+        (["bench.yaml", "--set", "settings.models.base.source=gone"], "gone"),
+        (["bench.yaml", "--set", "methods=[base, magic]"], "magic"),
+    ],
+)
+def test_rubbish(gag: Callable[..., Any], bench: Path, arguments: list[str], what: str) -> None:
+    ran = gag("bench", *arguments, "--out", "out", cwd=bench.parent)
+    assert ran.code in (1, 2)
+    assert what in ran.error[0]

@@ -1,0 +1,451 @@
+"""A comparison goes on where it was stopped, names what failed, and never mixes answers of different choices."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from gag.errors import BusyError, ConfigError, InputError, MissingExtra, ModelError
+from gag.evaluation.answers import EARLIER, AnswerLog, Outcome, ask
+from gag.evaluation.bench import Bench
+from gag.evaluation.bench_config import BenchConfig, JudgeConfig, bench_preset_names, load_bench, parse_bench
+from gag.evaluation.bench_found import Found
+from gag.evaluation.bench_place import Place, alone, open_place, spread
+from gag.evaluation.bench_reference import bench_markdown
+from gag.evaluation.bench_results import write_found
+from gag.evaluation.judges import judges
+from gag.evaluation.kept import KeptScores
+from gag.evaluation.table import read_results
+from gag.methods.method import Method
+from gag.progress import Progress, silent
+from gag.records import Answer, Question, Route, write_jsonl
+from gag.testing import write_tiny_encoder
+from gag.workspace import Workspace
+
+
+class Fake:
+    """Says the question's first answer, unless it is told to fail on it."""
+
+    def __init__(self, name: str, asked: list[str], fails: Callable[[str], bool]) -> None:
+        self.name, self.asked, self.fails = name, asked, fails
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        if any(self.fails(q.id) for q in questions):
+            raise ValueError("no idea")
+        self.asked += [f"{self.name} {q.id}" for q in questions]
+        wrong = self.name == "base"
+        return [
+            Answer(q.id, "no" if wrong else q.answers[0], self.name, Route("general", {}), 9, 4, 3, {"total": 0.5})
+            for q in questions
+        ]
+
+
+class Fakes:
+    """Methods of every workspace; `missing` cannot be made, `fails` says which questions go wrong."""
+
+    def __init__(self, missing: Sequence[str] = (), fails: Callable[[str], bool] = lambda _: False) -> None:
+        self.asked: list[str] = []
+        self.opened: list[Workspace] = []
+        self.missing, self.fails = missing, fails
+
+    def __call__(self, workspace: Workspace, *, on_progress: Progress = silent) -> Fakes:
+        self.opened.append(workspace)
+        return self
+
+    def method(self, name: str, domain: str | None = None) -> Method:
+        if name in self.missing:
+            raise MissingExtra(f"{name} needs a package.", "pip install 'gag[retrieval]'")
+        return Fake(name, self.asked, self.fails if name != "base" else lambda _: False)
+
+
+def questions(path: Path, count: int, **more: Any) -> str:
+    write_jsonl(
+        path, [{"id": f"q{i}", "question": f"what is {i}?", "answers": [f"it is {i}"], **more} for i in range(count)]
+    )
+    return str(path)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> dict[str, Any]:
+    """A bench of two domains, the first with documents, and a general set."""
+    documents = tmp_path / "docs.jsonl"
+    write_jsonl(documents, [{"id": "d", "text": "An alloy."}])
+    domain = {"qa": questions(tmp_path / "qa.jsonl", 6), "test": questions(tmp_path / "test.jsonl", 5)}
+    return {
+        "domains": {"alloys": {**domain, "documents": str(documents)}, "plants": domain},
+        "general": {"trivia": {"path": questions(tmp_path / "general.jsonl", 4)}},
+        "methods": ["base", "gag", "rag"],
+        "metrics": ["nll", "token_f1"],
+        "batch_size": 2,
+        "tables": {"general": {}},
+    }
+
+
+def run(tree: dict[str, Any], out: Path, methods: Fakes | None = None) -> tuple[Found, Place]:
+    place = open_place(parse_bench(tree, origin="test"), out)
+    return Bench(place, methods or Fakes()).run(), place
+
+
+def test_every_number_is_a_row_and_every_answer_a_line(small: dict[str, Any], tmp_path: Path) -> None:
+    found, place = run(small, tmp_path / "out")
+    write_found(place, found)
+    rows = read_results(tmp_path / "out" / "results.json")
+    assert rows == found.rows
+    first = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))[0]
+    assert list(first) == [
+        "method", "domain", "metric", "value", "ci_low", "ci_high", "n", "table", "dataset", "seconds", "tokens",
+    ]  # fmt: skip
+    gag = next(r for r in rows if (r.table, r.dataset, r.method, r.metric) == ("main", "alloys", "gag", "token_f1"))
+    assert (gag.value, gag.n, gag.seconds, gag.tokens) == (1.0, 5, 0.5, 4.0)
+    gap = next(r for r in rows if r.table == "main-difference" and r.method == "gag - base" and r.dataset == "plants")
+    assert gap.value == 1.0 and gap.ci_low == 1.0
+    stayed = {r.metric: r.value for r in rows if r.table == "general-routing"}
+    assert stayed == {"routed_general": 4, "not_routed_general": 0, "identical_to_base": 0}
+    assert {r.method for r in rows if r.table == "general"} == {"base", "gag", "lora-alloys", "lora-plants"}
+    lines = (tmp_path / "out" / "answers" / "gag-alloys.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [f"it is {i}" for i in range(5)]
+    assert "▲" in (tmp_path / "out" / "tables" / "main-alloys.md").read_text("utf-8")
+    assert "best token_f1" in (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert (tmp_path / "out" / "figures" / "comparison.png").stat().st_size < 100_000
+
+
+def test_a_second_run_asks_nothing_and_finds_the_same(small: dict[str, Any], tmp_path: Path) -> None:
+    del small["metrics"][0]  # without nll nothing of these fakes is missing
+    first, _ = run(small, tmp_path / "out")
+    again = Fakes()
+    second, _ = run(small, tmp_path / "out", again)
+    assert again.asked == [] and again.opened == []
+    assert second.rows == first.rows
+
+
+def test_an_interrupted_run_goes_on(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1"]
+    stopped = Fakes()
+    real = Fake.answer
+
+    def interrupt(self: Fake, asked: Sequence[Question]) -> list[Answer]:
+        if self.name == "gag" and asked[0].id == "q2":
+            raise KeyboardInterrupt
+        return real(self, asked)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fake, "answer", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(small, tmp_path / "out", stopped)
+    path = tmp_path / "out" / "answers" / "gag-alloys.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"key": "cut sho')  # what a crash leaves
+    rest = Fakes()
+    found, _ = run(small, tmp_path / "out", rest)
+    assert stopped.asked == [*[f"base q{i}" for i in range(5)], "gag q0", "gag q1"]
+    assert rest.asked[:3] == ["gag q2", "gag q3", "gag q4"] and "base q0" in rest.asked  # of the next domain
+    assert found.rows == run(small, tmp_path / "fresh")[0].rows
+
+
+def test_a_failed_question_is_a_row_and_the_run_goes_on(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1"]
+    found, place = run(small, tmp_path / "out", Fakes(fails=lambda name: name == "q3"))
+    problem = next(p for p in found.problems if (p.method, p.dataset) == ("gag", "alloys"))
+    assert problem.questions == 1 and "q3: ValueError: no idea" in problem.message
+    assert not found.failed_methods
+    row = next(r for r in found.rows if (r.method, r.dataset, r.metric) == ("gag", "alloys", "token_f1"))
+    assert (row.value, row.n) == (0.8, 5), "no answer counts as a wrong one"
+    cost = next(r for r in found.rows if (r.method, r.dataset, r.metric) == ("gag", "alloys", "seconds"))
+    assert cost.n == 4, "no answer costs nothing"
+    line = json.loads((place.answers / "gag-alloys.jsonl").read_text("utf-8").splitlines()[3])
+    assert (line["id"], line["text"]) == ("q3", None) and "no idea" in line["error"]
+    again, _ = run(small, tmp_path / "out", Fakes(fails=lambda name: name == "q3"))
+    assert again.rows == found.rows and not again.failed_methods, "a question that fails again is still only one"
+    mended = Fakes()
+    found, _ = run(small, tmp_path / "out", mended)
+    assert set(mended.asked) == {"gag q3", "rag q3", "lora q3"} and not found.problems
+
+
+def test_a_failed_method_does_not_stop_the_others(small: dict[str, Any], tmp_path: Path) -> None:
+    found, place = run(small, tmp_path / "out", Fakes(missing=["rag"], fails=lambda _: True))
+    said = {(p.method, p.dataset): p for p in found.failed_methods}
+    assert said["rag", "alloys"].hint == "pip install 'gag[retrieval]'"
+    assert "answered none of its first 2 questions" in said["gag", "plants"].message
+    assert {r.method for r in found.rows if r.table == "main"} == {"base"}
+    write_found(place, found)
+    assert "needs a package" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_answers_of_other_choices_are_put_aside_and_come_back(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1"]
+    run(small, tmp_path / "out")
+    changed = Fakes()
+    run({**small, "settings": {"generation": {"max_new_tokens": 7}}}, tmp_path / "out", changed)
+    assert len(changed.asked) == 2 * 3 * 5 + 4 * 4
+    assert len(list((tmp_path / "out" / "answers" / EARLIER).glob("*.jsonl"))) == 10
+    back = Fakes()
+    run(small, tmp_path / "out", back)
+    assert back.asked == []
+
+
+def test_more_questions_methods_and_metrics_keep_what_there_is(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1"]
+    run(small, tmp_path / "out")
+    questions(tmp_path / "test.jsonl", 7)
+    more = Fakes()
+    run(
+        {**small, "methods": ["base", "gag", "rag", "egc"], "metrics": ["contains", "token_f1"]}, tmp_path / "out", more
+    )
+    assert {name for name in more.asked if "q0" in name} == {"egc q0"}
+    assert more.asked.count("gag q6") == 2
+
+
+def test_changed_training_data_make_other_answers_but_not_of_the_base(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1"]
+    run(small, tmp_path / "out")
+    questions(tmp_path / "qa.jsonl", 8)
+    changed = Fakes()
+    run(small, tmp_path / "out", changed)
+    assert {name.split()[0] for name in changed.asked} == {"gag", "rag", "lora"}
+
+
+def test_two_runs_into_one_folder(small: dict[str, Any], tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / ".lock")
+    with lock, pytest.raises(BusyError, match="Another gag bench is writing"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
+
+
+def test_variants_share_runs_but_not_modules(small: dict[str, Any], tmp_path: Path) -> None:
+    small["tables"] = {"main": None, "readout": {"layers": [-1, -2]}, "stages": {}, "depth": {"k": [1, 3]}}
+    fakes = Fakes()
+    found, place = run(small, tmp_path / "out", fakes)
+    assert {w.root for w in fakes.opened} == {place.workspace.root}
+    folders = [w.modules_folder for w in fakes.opened]
+    assert len(folders) == 7 and folders[0] == folders[5], "one passage is the default: the same choices"
+    assert len(set(folders)) == 6 and "modules" not in folders
+    by_table = {t: [r.method for r in found.rows if r.table == t and r.metric == "token_f1"] for t in small["tables"]}
+    assert by_table["readout"] == ["layer -1", "layer -2"] and by_table["depth"] == ["k = 1", "k = 3"]
+    assert by_table["stages"] == ["both stages", "without expert stage", "without alignment"]
+    assert [w.config.retrieval.top_k for w in fakes.opened[-2:]] == [1, 3]
+    assert fakes.opened[1].config.domains["alloys"].expert == place.workspace.config.models.expert.source
+    assert fakes.opened[2].config.alignment.max_steps == 1
+
+
+def test_costs_are_measured_one_at_a_time_and_kept(small: dict[str, Any], tmp_path: Path) -> None:
+    small |= {"metrics": ["token_f1"], "tables": {"cost": {"questions": 2}}}
+    found, _ = run(small, tmp_path / "out")
+    cost = [r for r in found.rows if r.table == "cost" and r.method == "gag" and r.dataset == "alloys"]
+    assert {"total_p50", "total_p95", "tokens_per_second"} <= {r.metric for r in cost}
+    again = Fakes()
+    assert [r for r in run(small, tmp_path / "out", again)[0].rows if r.table == "cost"] == [
+        r for r in found.rows if r.table == "cost"
+    ]
+    assert again.asked == []
+
+
+def test_unseen_facts_have_rows_of_their_own(small: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"id": f"q{i}", "question": f"what {i}?", "answers": ["x"], "projector": i < 2} for i in range(5)]
+    write_jsonl(tmp_path / "test.jsonl", rows)
+    small["domains"]["alloys"]["unseen"] = "projector"
+    found, _ = run(small, tmp_path / "out")
+    assert {r.n for r in found.rows if r.dataset == "alloys/unseen" and r.metric == "token_f1"} == {3}
+
+
+def test_the_workspace_has_the_chosen_pairs(small: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"id": f"q{i}", "question": f"w {i}?", "answers": [f"a {i}"], "projector": i % 2 == 0} for i in range(8)]
+    write_jsonl(tmp_path / "qa.jsonl", rows)
+    small["domains"]["plants"] |= {"train_limit": 3, "align_where": "projector", "answers_as_passages": True}
+    _, place = run(small, tmp_path / "out")
+    data = place.workspace.root / "data" / "plants"
+    lines = {path.name: path.read_text("utf-8").splitlines() for path in data.iterdir()}
+    assert [json.loads(line)["id"] for line in lines["qa.jsonl"]] == ["q0", "q2", "q5"]
+    assert [json.loads(line)["id"] for line in lines["align.jsonl"]] == ["q0", "q2", "q4"]
+    assert json.loads(lines["passages.jsonl"][0]) == {"id": "q0", "document_id": "q0", "text": "a 0", "heading": "w 0?"}
+    small["domains"]["plants"]["align_where"] = "nothing"
+    with pytest.raises(InputError, match="in no question is 'nothing' true"):
+        run(small, tmp_path / "out")
+
+
+def test_a_workspace_that_exists(small: dict[str, Any], tmp_path: Path) -> None:
+    _, place = run(small, tmp_path / "out")
+    root = place.workspace.root
+    test = root / "data" / "alloys" / "test.jsonl"
+    for name in ("alloys", "plants"):
+        questions(root / "data" / name / "test.jsonl", 2)
+    tree = {"workspace": str(root), "methods": ["base"], "metrics": ["token_f1"]}
+    again = open_place(parse_bench(tree, origin="test"), tmp_path / "other")
+    assert list(again.domains) == ["alloys", "plants"] and again.workspace.modules_folder == "modules"
+    changed = open_place(parse_bench({**tree, "settings": {"expert": {"epochs": 1}}}, origin="t"), tmp_path / "other")
+    assert changed.workspace.modules_folder.startswith("variants/"), "the user's own modules stay as they are"
+    test.unlink()
+    with pytest.raises(InputError, match=r"test\.jsonl"):
+        open_place(parse_bench(tree, origin="test"), tmp_path / "other")
+    with pytest.raises(ConfigError, match="is no workspace"):
+        open_place(parse_bench({**tree, "workspace": str(tmp_path)}, origin="test"), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methodes": ["base"]}, r"unknown key methodes \(did you mean methods\?\)"),
+        ({"domains": {"a": {"tets": "x"}}}, r"unknown key domains.a.tets \(did you mean domains.a.test\?\)"),
+        ({"tables": {"depth": {"ks": [1]}}}, r"unknown key tables.depth.ks \(did you mean tables.depth.k\?\)"),
+        ({"settings": {"readout": {"layer": [1]}}}, r"did you mean readout.layers"),
+        ({"settings": {"domains": {}}}, "settings.domains cannot be set"),
+        ({"reference": "rog"}, "reference rog is not one of methods"),
+        ({"methods": ["base", "base"]}, "methods names one twice"),
+        ({"main_metric": "rouge_l"}, "main_metric rouge_l is not one of metrics"),
+        ({"domains": {}, "general": {}}, "there are no domains"),
+        ({"tables": {"stages": {"domains": ["x"]}}}, "names the domain x"),
+        ({"tables": {"routing": {"pool": "x"}}}, "pool and prototypes_from go together"),
+        ({"tables": {"depth": {"k": [0]}}}, "at least 1"),
+        ({"general": {"alloys": {"path": "x"}}}, "alloys is a domain and a general set"),
+    ],
+)
+def test_a_wrong_bench_is_refused(small: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_bench({**small, **change}, origin="bench.yaml")
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_trained(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1", "bleu"]
+    with pytest.raises(ConfigError, match="there is no metric 'bleu'"):
+        run(small, tmp_path / "out")
+
+
+def test_a_metric_that_cannot_be_computed_is_said_once(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1", "bertscore"]
+
+    def broken(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        raise MissingExtra("bertscore has no encoder.", "Name one.")
+
+    place = open_place(parse_bench(small, origin="test"), tmp_path / "out")
+    found = Bench(place, Fakes(), {"bertscore": broken}).run()
+    assert [(p.method, p.questions) for p in found.problems] == [("bertscore", None)]
+    assert {r.metric for r in found.rows if r.table == "main"} >= {"token_f1", "seconds"}
+
+
+def test_a_judge_scores_a_method_in_one_call(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["token_f1", "bertscore"]
+    calls: list[int] = []
+
+    def judge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        calls.append(len(predictions))
+        return [0.5] * len(predictions)
+
+    place = open_place(parse_bench(small, origin="test"), tmp_path / "out")
+    found = Bench(place, Fakes(), {"bertscore": judge}).run()
+    assert calls == [1, 5, 5, 5, 5, 5, 5], "one to see whether it works, then a method and domain each"
+    assert {r.value for r in found.rows if r.metric == "bertscore" and r.table == "main"} == {0.5}
+
+
+def test_ask_gives_each_question_its_own_outcome() -> None:
+    asked = [Question(f"q{i}", "?", ("a",)) for i in range(3)]
+    outcomes = ask(Fake("gag", [], lambda name: name == "q1"), asked, nll=True)
+    assert [o.error for o in outcomes] == [None, "ValueError: no idea", None]
+    assert outcomes[0].nll is None, "a method that does not end in the base has no nll"
+
+    class Short(Fake):
+        def answer(self, questions: Sequence[Question]) -> list[Answer]:
+            return []
+
+    assert "gave 0 answers to 1 questions" in str(ask(Short("gag", [], lambda _: False), asked, nll=False)[0].error)
+
+
+def test_a_log_that_is_no_log_is_refused(tmp_path: Path) -> None:
+    log = AnswerLog(tmp_path, "a/b", "c d", "key")
+    log.add([Outcome(Question("q", "?", ("a",)), Answer("q", "half \ud800 sign", "a/b"))])
+    assert log.path.name == "a%2Fb-c%20d.jsonl"
+    assert AnswerLog(tmp_path, "a/b", "c d", "key").get(Question("q", "?", ("a",))) is not None
+    log.path.write_text("no json\n", "utf-8")
+    with pytest.raises(InputError, match="line 1 is not a line of answers"):
+        AnswerLog(tmp_path, "a/b", "c d", "key")
+
+
+def test_kept_scores(tmp_path: Path) -> None:
+    kept = KeptScores(tmp_path / "s.jsonl", "make")
+    kept.add({"a": 0.25})
+    with kept.path.open("a") as file:
+        file.write('{"make": "make", "key"')
+    KeptScores(kept.path, "make").add({"b": 0.5})
+    assert KeptScores(kept.path, "make").scores == {"a": 0.25, "b": 0.5}
+    assert KeptScores(kept.path, "other").scores == {}
+
+
+def test_spread() -> None:
+    assert spread(list(range(10)), 3) == [0, 3, 6]
+    assert spread([1, 2], 5) == [1, 2] and spread([1, 2], None) == [1, 2]
+
+
+@pytest.mark.parametrize("name", bench_preset_names())
+def test_shipped_benches_are_valid(name: str, tmp_path: Path) -> None:
+    overrides = ["workspace=w"] if name == "paper-tables" else []
+    config = load_bench(preset=name, data=tmp_path, overrides=overrides)
+    assert isinstance(config, BenchConfig) and config.preset == name
+
+
+def test_paths_are_of_the_file_that_names_them(tmp_path: Path) -> None:
+    file = tmp_path / "b" / "bench.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "domains: {a: {test: t.jsonl, qa: 'data:x/q.jsonl', documents: 'demo:labs/adjuvant/documents.jsonl'}}"
+    )
+    config = load_bench(file, data=tmp_path / "d")
+    assert config.domains["a"].test == str(file.parent / "t.jsonl")
+    assert config.domains["a"].qa == str((tmp_path / "d" / "x" / "q.jsonl").resolve())
+    assert Path(config.domains["a"].documents or "").is_file()
+    with pytest.raises(ConfigError, match="no data folder is given"):
+        load_bench(file)
+    with pytest.raises(ConfigError, match="Did you mean 'quick'"):
+        load_bench(preset="quik")
+
+
+def test_quick_takes_few_of_everything(small: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    small["domains"]["alloys"]["limit"] = 3
+    small["settings"] = {"expert": {"epochs": 9, "lora_rank": 4}}
+    small["tables"] = {"cost": {}, "readout": {"layers": [-1, -2, -3, -4, -5]}, "depth": None, "general": {}}
+    file.write_text(json.dumps(small), "utf-8")
+    config = load_bench(file, quick=True, overrides=["general.trivia.limit=50"])
+    assert [d.limit for d in config.domains.values()] == [3, 12] and config.general["trivia"].limit == 50
+    assert config.domains["plants"].train_limit == 80
+    assert config.settings["expert"] == {"epochs": 1, "lora_rank": 4}
+    assert config.tables.readout is not None and config.tables.readout.layers == (-1, -3, -5)
+    assert config.tables.depth is None and config.tables.cost is not None and config.tables.cost.questions == 2
+
+
+def test_a_domain_that_is_gone_is_not_routed_to(small: dict[str, Any], tmp_path: Path) -> None:
+    _, place = run(small, tmp_path / "out")
+    for name in ("alloys", "plants"):
+        place.workspace.module(name).mkdir(parents=True)
+    assert open_place(place.config, place.out).workspace.modules_folder == "modules"
+    del small["domains"]["plants"]
+    assert run(small, tmp_path / "out")[1].workspace.modules_folder.startswith("variants/")
+
+
+def test_the_reference_page_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "bench.md"
+    assert page.read_text("utf-8") == bench_markdown(), (
+        "renew it: python -m gag.evaluation.bench_reference docs/bench.md"
+    )
+    for key in ("`domains.NAME.align_where`", "`tables.readout.layers`", "`judge.layer`", "`general.NAME.path`"):
+        assert key in bench_markdown()
+
+
+def test_judges_keep_their_scores(tmp_path: Path) -> None:
+    encoder = {"source": str(write_tiny_encoder(tmp_path / "encoder")), "dtype": "float32", "device": "cpu"}
+    config = JudgeConfig.model_validate({"encoder": encoder, "layer": -1, "max_tokens": 40})
+    made = judges(config, tmp_path / "scores")
+    first = {name: judge(["an alloy", "iron"], [["an alloy"], ["a plant", "iron"]]) for name, judge in made.items()}
+    assert set(first) == {"bertscore", "sts"}
+    assert all(score == pytest.approx(1.0, abs=1e-5) for scores in first.values() for score in scores)
+    shutil.rmtree(tmp_path / "encoder")
+    again = judges(config, tmp_path / "scores")
+    assert {
+        name: judge(["an alloy", "iron"], [["an alloy"], ["a plant", "iron"]]) for name, judge in again.items()
+    } == first
+    with pytest.raises(ModelError, match="The metric sts needs the encoder"):
+        again["sts"](["another"], [["one"]])
