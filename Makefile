@@ -47,6 +47,7 @@ bench-gpu: env
 
 docs: env
 	$(BIN)/python -m gag.workspace_file docs/configuration.md
+	$(BIN)/python docs/make_tree.py
 
 clean:
 	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -31,6 +31,7 @@ CHOICES = {
     "readout.slots": "2",
     "readout.max_new_tokens": "4",
     "projector.kind": "mlp",
+    "projector.pretrain_pairs": "0",
     "projector.warm_start": "none",
     "alignment.counterfactual": "0",
     "alignment.max_steps": "2",

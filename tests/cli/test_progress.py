@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gag.cli import progress
 from gag.cli.progress import Bars, Lines, shown_progress
-from gag.training.progress import silent
+from gag.progress import silent
 
 
 def test_lines_are_throttled_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

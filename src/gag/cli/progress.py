@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from gag.cli.output import is_main_process, notes
-from gag.training.progress import Progress, silent
+from gag.progress import Progress, silent
 
 LINE_SECONDS = 10.0
 """At most one plain line in so many seconds within a step."""
