@@ -304,6 +304,11 @@ class RogConfig(Section):
         description="Weak labels of planning. shortest: every shortest path from a question's entity to one of its "
         "answers (the paper); faithful: of all paths within the hops, those whose ends are most like the answers (F1).",
     )
+    answers: Literal["paths", "free"] = Field(
+        "paths",
+        description="paths: the model answers with ends of the paths it reads, and with nothing else; free: with "
+        "whatever it writes (the paper), of which what no path ends in is shown as its word alone.",
+    )
     reasoning_share: float = Field(
         0.15, ge=0, le=1, description="Share of the questions from which the model also learns to read paths."
     )
@@ -316,7 +321,7 @@ class RogConfig(Section):
         0, ge=0, description="First layer with an adapter; below it nothing is trained and no gradient is computed."
     )
     max_length: int = Field(1024, ge=64, description="Tokens of a training example; a longer one loses paths.")
-    max_new_tokens: int = Field(96, ge=1, description="Longest answer of the reasoning, in tokens.")
+    max_new_tokens: int = Field(96, ge=1, description="Longest free answer of the reasoning, in tokens.")
     seed: int = Field(42, description="Seed of order and initialisation.")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from gag.config import Config, load_config
 from gag.errors import ConfigError, InputError
@@ -80,13 +81,13 @@ class Scripted(PathModel):
     """Plans and answers as told."""
 
     def __init__(self, plans: list[Plan], text: str = "") -> None:
-        self.plans, self.text, self.read = plans, text, []
+        self.plans, self.text, self.read, self.ends = plans, text, [], None
 
     def plan(self, marked: Any, grounds: Any, beams: int) -> list[list[Plan]]:
         return [self.plans for _ in marked]
 
-    def answer(self, questions: Any, lines: Any, max_new_tokens: int) -> list[Said]:
-        self.read = list(lines)
+    def answer(self, questions: Any, lines: Any, ends: Any, max_new_tokens: int) -> list[Said]:
+        self.read, self.ends = list(lines), ends
         return [Said(self.text, 20, 10, 3) for _ in questions]
 
 
@@ -152,7 +153,7 @@ def test_planned_paths_are_walked_and_ranked(method: ReasoningOnGraphs) -> None:
 
 def test_the_model_reads_the_paths_and_its_answers_are_tied_to_them(method: ReasoningOnGraphs) -> None:
     model = Scripted([Plan(("by",), 1.0)], "ana 0\nBo 0\n\nana 0")
-    made = scripted(method, model)
+    made = scripted(method, model, answers="free")
     (explanation,) = made.explain(QUESTIONS[:1])
     assert model.read == [["Film 0 | by | Ana 0"]]
     assert [(a.text, a.entailed) for a in explanation.answers] == [("ana 0", True), ("Bo 0", False)]
@@ -160,6 +161,19 @@ def test_the_model_reads_the_paths_and_its_answers_are_tied_to_them(method: Reas
     assert (path[0].head, path[0].step, path[0].tail) == ("Film 0", "by", "Ana 0")
     (answer,) = made.answer(QUESTIONS[:1])
     assert (answer.prompt_tokens, answer.knowledge_tokens, answer.completion_tokens) == (20, 10, 3)
+
+
+def test_answers_are_ends_of_the_paths_that_were_read(method: ReasoningOnGraphs) -> None:
+    model = Scripted([Plan(("by", "^by"), 1.0)])
+    scripted(method, model).answer(QUESTIONS[:1])
+    assert model.ends == [["Film 3"]]
+    scripted(method, model, answers="free").answer(QUESTIONS[:1])
+    assert model.ends is None
+    for name in ("rog", "rog-unplanned"):
+        for explanation in variant(method, name).explain(QUESTIONS):  # a random model, held to the paths
+            assert explanation.answers and explanation.entailed == 1
+            texts = [answer.text for answer in explanation.answers]
+            assert len(texts) == len(set(texts))
 
 
 def test_no_more_lines_than_asked_for(method: ReasoningOnGraphs) -> None:
@@ -216,3 +230,21 @@ def test_the_variants_are_the_three_ablations(method: ReasoningOnGraphs) -> None
     assert [(m.planning, m.reasoning) for m in made] == [(True, True), (True, False), (False, True)]
     with pytest.raises(ValueError, match="without planning"):
         ReasoningOnGraphs(method.graph, method.model, method.config, planning=False, reasoning=False)
+
+
+def test_an_adapter_of_the_upper_layers_has_all_their_linear_layers(place: Workspace) -> None:
+    upper = Workspace(place.root, config(**{"rog.lora_from_layer": 1}))
+    trained, _ = train_rog(upper, "films", QUESTIONS)
+    with safe_open(trained.adapter(upper, "films") / "adapter_model.safetensors", framework="pt") as file:
+        names = [name.split(".layers.")[1].split(".") for name in file.keys()]  # noqa: SIM118
+    assert {int(parts[0]) for parts in names} == {1, 2}
+    assert {parts[2] for parts in names} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }
+    assert isinstance(build(upper, "films"), ReasoningOnGraphs)

@@ -14,7 +14,7 @@ from gag.errors import InputError
 from gag.graph.linking import Linked, link
 from gag.graph.paths import RelationPath, Walk, Walker
 from gag.graph.planning import Speller, planning_prompt
-from gag.graph.reasoning import chosen_paths, line, reasoning_prompt
+from gag.graph.reasoning import chosen_paths, line, one_line, reasoning_prompt
 from gag.graph.store import Graph
 from gag.graph.weak_labels import Neighbours, weak_labels
 from gag.models import chat
@@ -130,7 +130,7 @@ def _reasoning_row(
             return None
         lines = [line(graph, path) for path in shown]
         prompt = list(chat.encode(reasoning_prompt(item.linked.question, lines), speller.tokenizer).ids)
-        answer = chat.encode_answer("\n".join(graph.labels(right)), speller.tokenizer)
+        answer = speller.path(tuple(one_line(label) for label in graph.labels(right)))
         if len(prompt) + len(answer) <= config.max_length:
             return {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
     return None

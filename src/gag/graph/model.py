@@ -53,19 +53,43 @@ class PathModel:
                 found[index] = made
         return found
 
-    def answer(self, questions: Sequence[str], lines: Sequence[Sequence[str]], max_new_tokens: int) -> list[Said]:
-        """Answers from paths, each as a line; lines that do not fit the context are left out from the end."""
+    def answer(
+        self,
+        questions: Sequence[str],
+        lines: Sequence[Sequence[str]],
+        ends: Sequence[Sequence[str]] | None,
+        max_new_tokens: int,
+    ) -> list[Said]:
+        """Answers from paths, each as a line; lines that do not fit the context are left out from the end.
+
+        With `ends`, a question's answers are some of its own, each once, and at least one; else whatever is written.
+        """
         prompts = [self._fitted(q, list(paths), max_new_tokens) for q, paths in zip(questions, lines, strict=True)]
         bare = [len(chat.encode(reasoning_prompt(q, ()), self.tokenizer).ids) for q in questions]
         said: list[Said | None] = [None] * len(prompts)
-        sampling = GenerationConfig(max_new_tokens=max_new_tokens)
         for indices in _batches(prompts):
-            batch = left_padded(self.model, [prompts[i] for i in indices])
-            for index, row in zip(indices, decode(self.model, batch, DecodeOptions(sampling, self._stop)), strict=True):
-                text = str(self.tokenizer.decode(row.ids, skip_special_tokens=True)).strip()
+            batch = [prompts[i] for i in indices]
+            if ends is None:
+                written = self._free(batch, max_new_tokens)
+            else:
+                written = self._among([ends[i] for i in indices], batch)
+            for index, (text, tokens) in zip(indices, written, strict=True):
                 length = len(prompts[index].ids)
-                said[index] = Said(text, length, max(0, length - bare[index]), len(row.ids))
+                said[index] = Said(text, length, max(0, length - bare[index]), tokens)
         return [one for one in said if one is not None]
+
+    def _free(self, prompts: Sequence[EncodedPrompt], max_new_tokens: int) -> list[tuple[str, int]]:
+        """Texts and their tokens, decoded greedily."""
+        options = DecodeOptions(GenerationConfig(max_new_tokens=max_new_tokens), self._stop)
+        rows = decode(self.model, left_padded(self.model, prompts), options)
+        return [(str(self.tokenizer.decode(row.ids, skip_special_tokens=True)).strip(), len(row.ids)) for row in rows]
+
+    def _among(self, ends: Sequence[Sequence[str]], prompts: Sequence[EncodedPrompt]) -> list[tuple[str, int]]:
+        """The same under a constraint: a list of ends is spelt as a plan is, a line break before each but the first."""
+        grounds = [_each_once(frozenset(own)) for own in ends]
+        found = plan(self.model, self.speller, prompts, grounds, beams=1)
+        lists = [plans[0].path if plans else () for plans in found]
+        return [("\n".join(names), len(self.speller.path(names)) - 1) for names in lists]
 
     def _fitted(self, question: str, lines: list[str], room: int) -> EncodedPrompt:
         while True:
@@ -75,6 +99,10 @@ class PathModel:
             if not lines:
                 raise InputError(f"The question {question!r:.60} is longer than the model's context.", "Shorten it.")
             lines = lines[:-1]
+
+
+def _each_once(names: frozenset[str]) -> NextSteps:
+    return lambda said: names - frozenset(said)
 
 
 def _batches(prompts: Sequence[EncodedPrompt]) -> list[list[int]]:

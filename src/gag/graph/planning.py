@@ -24,6 +24,9 @@ from gag.prompts import Message, Untrusted
 INSTRUCTION = "Plan the relations to follow from the entity in brackets."
 """The planning half of the two instructions that one model is trained on."""
 
+_KEPT = 1 << 16
+"""Spelt steps that are kept at hand."""
+
 NextSteps = Callable[[RelationPath], frozenset[str]]
 """The steps that lead on after a path; none at the hop limit."""
 
@@ -51,6 +54,8 @@ class Speller:
     def step(self, step: str, *, first: bool) -> tuple[int, ...]:
         """Ids of one step."""
         if step not in self._steps:
+            if len(self._steps) >= _KEPT:
+                self._steps.clear()
             self._steps[step] = tuple(chat.encode_answer(step, self.tokenizer)[:-1])
         return self._steps[step] if first else (*self._between, *self._steps[step])
 

@@ -31,9 +31,14 @@ def answers_in(text: str) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
+def one_line(label: str) -> str:
+    """A name without line breaks, as paths and answers hold it."""
+    return " ".join(label.split())
+
+
 def line(graph: Graph, path: ReasoningPath) -> str:
     """A path as the model reads it."""
-    labels = [" ".join(label.split()) for label in graph.labels(path.nodes)]
+    labels = [one_line(label) for label in graph.labels(path.nodes)]
     parts = [labels[0]]
     for step, label in zip(path.steps, labels[1:], strict=True):
         parts += [step, label]

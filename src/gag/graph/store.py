@@ -16,16 +16,16 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gag.atomic import new_file, new_folder, restore_interrupted
 from gag.config import GraphConfig, check_domain_name
 from gag.errors import ConfigError, InputError, RunError
+from gag.graph.endpoint import check_endpoint, describe_endpoint
 from gag.graph.names import Names, NameWriter
 from gag.graph.sparql import Embedded, Remote, Sparql
-from gag.graph.terms import BLANK, INVERSE, check_relation_name, literal_value, relation_label, relation_term
+from gag.graph.terms import INVERSE, check_relation_name, relation_label, relation_term
 from gag.graph.triples import Statement, StatementStream, read_statements, require_pyoxigraph
 from gag.progress import Progress, silent
 from gag.records import content_hash
@@ -33,8 +33,6 @@ from gag.records import content_hash
 MANIFEST, STORE, NAMES = "graph.json", "store", "names.sqlite"
 VERSION = 1
 _EVERY = 50_000
-_PROBE = 10_000
-_SAMPLE = 50
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,8 @@ def load_graph(
                 made = _from_file(partial, statements, writer, lines, on_progress)
                 made |= {"source": os.fspath(triples), "sha256": key}
                 if endpoint is not None:
-                    made |= _checked_endpoint(endpoint, config, triples)
+                    made |= {"kind": "endpoint", "endpoint": endpoint}
+                    made |= {"row_cap": check_endpoint(endpoint, config, triples)}
         finally:
             writer.close()
         manifest = GraphManifest(name=folder.name, **made)
@@ -220,91 +219,13 @@ def _from_file(
 
 
 def _from_endpoint(endpoint: str, config: GraphConfig, writer: NameWriter, on_progress: Progress) -> dict[str, Any]:
-    """What can be known of an endpoint's graph: relations and counts, its row cap, and its entities' names."""
-    remote = Remote(endpoint, config)
-    try:
-        rows = remote.select("SELECT ?p (COUNT(*) AS ?n) WHERE { ?s ?p ?o } GROUP BY ?p", ("p", "n"))
-        counts = [(predicate, int(literal_value(count)[0])) for predicate, count in rows]
-        if not counts:
-            raise InputError(f"The endpoint {endpoint} has no triples.", "Check the address, and its default graph.")
-        total = sum(count for _, count in counts)
-        cap = _row_cap(remote, total)
-        cut = _fetch_names(remote, counts, cap, config, writer, on_progress)
-    finally:
-        remote.close()
+    found = describe_endpoint(endpoint, config, writer, on_progress)
     entities = writer.finish()
-    relations = named_relations(counts, writer.attributes)
-    on_progress("load", 1, 1, f"{total} triples at the endpoint, {entities} names, {len(relations)} relations")
-    made = {"kind": "endpoint", "triples": total, "entities": entities, "relations": relations}
-    return {**made, "endpoint": endpoint, "row_cap": cap, "names_cut": cut}
-
-
-def _row_cap(remote: Remote, total: int) -> int | None:
-    """How many rows the endpoint gives at most, where that is fewer than asked for: some cut without a word."""
-    wanted = min(total, _PROBE)
-    rows = len(remote.select(f"SELECT ?p WHERE {{ ?s ?p ?o }} LIMIT {wanted}", ("p",)))
-    return max(1, rows) if rows < wanted else None
-
-
-def _fetch_names(
-    remote: Remote,
-    counts: Sequence[tuple[str, int]],
-    cap: int | None,
-    config: GraphConfig,
-    writer: NameWriter,
-    on_progress: Progress,
-) -> bool:
-    """Entities page by page in the order of their IRIs, then the labels; returns whether the limit cut them."""
-    page = min(_PROBE, cap or _PROBE)
-    fetched = 0
-    for pattern in ("?e ?p ?o", "?s ?p ?e"):
-        last = ""
-        while True:
-            after = f'FILTER(STR(?e) > "{_quoted(last)}")' if last else ""
-            query = f"SELECT DISTINCT ?e WHERE {{ {pattern} FILTER(isIRI(?e)) {after} }} ORDER BY STR(?e) LIMIT {page}"
-            rows = remote.select(query, ("e",))
-            for (term,) in rows:
-                writer.add_entity(term)
-            fetched += len(rows)
-            on_progress("names", fetched, fetched + page, "entities")
-            if len(rows) < page:
-                break
-            if fetched >= config.max_names:
-                return True
-            last = rows[-1][0][1:-1]
-    for predicate in [term for term, _ in counts if term in writer.attributes]:
-        for offset in range(0, config.max_names, page):
-            query = f"SELECT ?e ?name WHERE {{ ?e {predicate} ?name }} ORDER BY STR(?e) STR(?name)"
-            rows = remote.select(f"{query} LIMIT {page} OFFSET {offset}", ("e", "name"))
-            for term, name in rows:
-                writer.add((term, predicate, name))
-            if len(rows) < page:
-                break
-    return False
-
-
-def _checked_endpoint(endpoint: str, config: GraphConfig, triples: Path) -> dict[str, Any]:
-    """Raises InputError unless the endpoint has the first triples of the file."""
-    remote = Remote(endpoint, config)
-    try:
-        named = (s for s in read_statements(triples) if not any(term.startswith(f"<{BLANK}") for term in s))
-        sample = list(islice(named, _SAMPLE))
-        values = " ".join("({} {} {})".format(*statement) for statement in sample)
-        rows = remote.select(f"SELECT ?s ?p ?o WHERE {{ VALUES (?s ?p ?o) {{ {values} }} ?s ?p ?o }}", ("s", "p", "o"))
-        missing = len(set(sample) - set(rows))
-        if missing:
-            raise InputError(
-                f"The endpoint {endpoint} lacks {missing} of the first {len(set(sample))} triples of {triples}.",
-                "Give it the same triples (gag graph export NAME writes them as N-Triples), or leave out one of both.",
-            )
-        rows = remote.select("SELECT (COUNT(*) AS ?n) WHERE { ?s ?p ?o }", ("n",))
-        return {
-            "kind": "endpoint",
-            "endpoint": endpoint,
-            "row_cap": _row_cap(remote, int(literal_value(rows[0][0])[0])),
-        }
-    finally:
-        remote.close()
+    relations = named_relations(found.counts, writer.attributes)
+    note = f"{found.triples} triples at the endpoint, {entities} names, {len(relations)} relations"
+    on_progress("load", 1, 1, note)
+    made = {"kind": "endpoint", "triples": found.triples, "entities": entities, "relations": relations}
+    return {**made, "endpoint": endpoint, "row_cap": found.row_cap, "names_cut": found.names_cut}
 
 
 def named_relations(counts: Sequence[tuple[str, int]], attributes: frozenset[str]) -> tuple[Relation, ...]:
@@ -328,10 +249,6 @@ def _sha256(path: Path) -> tuple[str, int]:
             digest.update(block)
             lines += block.count(b"\n")
     return digest.hexdigest(), lines
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def graph_folder(root: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gag.config import RogConfig
@@ -20,7 +20,7 @@ from gag.graph.model import PathModel, Said
 from gag.graph.names import plain
 from gag.graph.paths import ReasoningPath, Walk, Walker, follow_all
 from gag.graph.planning import Plan
-from gag.graph.reasoning import answers_in, chosen_paths, line
+from gag.graph.reasoning import answers_in, chosen_paths, line, one_line
 from gag.graph.store import Graph, graph_folder
 from gag.methods.rog_training import trained_rog
 from gag.models.experts import with_adapter
@@ -51,6 +51,7 @@ class _Case:
     walked: list[_Walked]
     lines: list[str]
     seconds: dict[str, float]
+    ends: list[str] = field(default_factory=list)
     said: Said | None = None
 
     @property
@@ -111,12 +112,14 @@ class ReasoningOnGraphs:
                 ]
         for case in cases:
             case.seconds["follow"] = sum(walk.seconds for walk in case.walks)
-            case.lines = [line(self.graph, path) for path in self._read_paths(case)]
+            paths = self._read_paths(case)
+            case.lines = [line(self.graph, path) for path in paths]
+            case.ends = [one_line(label) for label in self.graph.labels([path.nodes[-1] for path in paths])]
         if self.reasoning:
             started = time.perf_counter()
-            said = self.model.answer(
-                [case.linked.question for case in cases], [case.lines for case in cases], self.config.max_new_tokens
-            )
+            ends = None if self.config.answers == "free" else [case.ends for case in cases]
+            asked, lines = [case.linked.question for case in cases], [case.lines for case in cases]
+            said = self.model.answer(asked, lines, ends, self.config.max_new_tokens)
             for case, one in zip(cases, said, strict=True):
                 case.said = one
                 case.seconds["reason"] = (time.perf_counter() - started) / len(cases)
@@ -156,7 +159,7 @@ class ReasoningOnGraphs:
             return list(zip(self.graph.labels(ranked), ranked, strict=True))
         terms: dict[str, str] = {}
         for label, term in zip(self.graph.labels(ranked), ranked, strict=True):
-            terms.setdefault(plain(" ".join(label.split())), term)
+            terms.setdefault(plain(one_line(label)), term)
         return [(text, terms.get(plain(text))) for text in answers_in(case.said.text)]
 
     def _ranked(self, case: _Case) -> list[str]:

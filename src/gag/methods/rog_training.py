@@ -22,11 +22,11 @@ from gag.models.loading import load_causal_lm
 from gag.progress import Progress, silent
 from gag.records import Question, content_hash, questions_hash
 from gag.steps import Steps
-from gag.training.expert import ADAPTER, train_rows
+from gag.training.expert import ADAPTER, ExpertRows, train_rows
 from gag.workspace import Workspace
 
 POINTER = "rog.json"
-_ASKING = {"beams", "plan_share", "shown_paths", "max_new_tokens"}
+_ASKING = {"beams", "plan_share", "shown_paths", "answers", "max_new_tokens"}
 """Choices that training does not depend on."""
 
 
@@ -79,7 +79,7 @@ def train_rog(
                     partial.write_text(json.dumps(left_out, ensure_ascii=False) + "\n", "utf-8")
                 train_rows(
                     loaded,
-                    rows,
+                    ExpertRows(rows),
                     adapter_config(config.rog),
                     folder,
                     on_progress=lambda _, done, total, note="": on_progress("rog", done, total, note),

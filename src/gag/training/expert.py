@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ class ExpertData:
         return self.prompts.general(question) if self.general else self.prompts.expert(question)
 
 
+@dataclass(frozen=True)
+class ExpertRows:
+    """Tokenised examples, `input_ids` and `labels` (-100 where nothing is learnt), and pieces of text before them."""
+
+    pairs: list[dict[str, list[int]]]
+    pieces: list[dict[str, list[int]]] = field(default_factory=list)
+
+
 def train_expert(
     loaded: LoadedModel,
     data: ExpertData,
@@ -74,20 +82,19 @@ def train_expert(
     fitting = config.model_copy(update={"max_length": min(config.max_length, context)})
     pairs = sft_examples(data, loaded.tokenizer, fitting)
     pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config) if config.pretrain_epochs else []
-    return train_rows(loaded, pairs, config, out, pretraining=pieces, on_progress=on_progress, report_to=report_to)
+    return train_rows(loaded, ExpertRows(pairs, pieces), config, out, on_progress=on_progress, report_to=report_to)
 
 
 def train_rows(
     loaded: LoadedModel,
-    rows: list[dict[str, list[int]]],
+    rows: ExpertRows,
     config: ExpertConfig,
     out: Path,
     *,
-    pretraining: list[dict[str, list[int]]] | None = None,
     on_progress: Progress = silent,
     report_to: Sequence[str] = (),
 ) -> Path:
-    """`train_expert` on tokenised examples: `input_ids` and `labels` (-100 where nothing is learnt)."""
+    """`train_expert` on examples that are tokenised already."""
     target = out / (ADAPTER if config.method == "lora" else MODEL)
     if target.is_dir():
         return target
@@ -98,10 +105,10 @@ def train_rows(
         model = get_peft_model(model, _lora(config, model))
     else:
         model.float().requires_grad_(True)  # a small step would be rounded away in half precision
-    if pretraining:
-        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, pretraining, held)
+    if rows.pieces:
+        stage = _Stage("pretrain", config.pretrain_epochs, config.pretrain_learning_rate, rows.pieces, held)
         _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
-    stage = _Stage("expert", config.epochs, config.learning_rate, rows, held)
+    stage = _Stage("expert", config.epochs, config.learning_rate, rows.pairs, held)
     weights = _run(model, loaded.tokenizer, config, stage, out, on_progress, report_to)
     if config.method == "full" and weights is None:
         model.to(held)
