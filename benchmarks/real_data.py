@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from gag.answering import Prepared, gold_nll
 from gag.config import DomainConfig, load_config
+from gag.evaluation.agreement import general_agreement
 from gag.evaluation.bertscore import BertScore
 from gag.evaluation.runner import Evaluated, evaluate
 from gag.evaluation.statistics import mean_interval
@@ -32,8 +33,9 @@ from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.models.loading import load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
-from gag.pipeline import Build, Sources
-from gag.records import GENERAL, Question, read_questions, write_jsonl
+from gag.pipeline import Build
+from gag.records import Question, read_questions, write_jsonl
+from gag.sources import Sources
 from gag.steps import PROJECTOR_FILE
 from gag.system import GAG
 from gag.training.alignment import Alignment, alignment_examples
@@ -217,17 +219,19 @@ def _general(model: GAG, data: Path, limit: int | None) -> list[Row]:
     rows = []
     for name in GENERAL_FILES:
         questions = read_questions(data / "general" / f"{name}.jsonl", require_answers=True)[: limit or 100]
-        alone = evaluate(
-            BaseBacked(ClosedBook(model.base, model.general, model.generation)), questions, ("exact_match", "contains")
-        )
-        mine = evaluate(BaseBacked(Injected(model)), questions, ("exact_match", "contains"))
+        base = BaseBacked(ClosedBook(model.base, model.general, model.generation))
+        gag = BaseBacked(Injected(model))
+        alone = evaluate(base, questions, ("exact_match", "contains"))
+        mine = evaluate(gag, questions, ("exact_match", "contains"))
         rows += alone.rows(f"general: {name}") + mine.rows(f"general: {name}")
-        stayed = [i for i, a in enumerate(mine.answers) if a.route and a.route.name == GENERAL]
-        routed = [float(i in set(stayed)) for i in range(len(questions))]
-        same = [float(mine.answers[i].text == alone.answers[i].text) for i in stayed]
+        rows.append(Row.from_interval("gag - base", f"general: {name}", "contains", mine.difference(alone, "contains")))
+        found = general_agreement(questions, mine.answers, alone.answers, lambda gag=gag, base=base: (gag, base))
+        routed = [float(i in found.stayed) for i in range(len(questions))]
+        same = [float(i in found.same) for i in found.stayed]
         rows.append(Row.from_interval("gag", f"general: {name}", "routed_general", mean_interval(routed)))
         rows.append(Row.from_interval("gag", f"general: {name}", "identical_to_base", mean_interval(same)))
-        _say(json.dumps({"general": name, "routed": sum(routed), "identical": sum(same), "of": len(same)}))
+        counts = {"routed": len(found.stayed), "identical": len(found.same), "asked again alone": found.again}
+        _say(json.dumps({"general": name, **counts}))
     return rows
 
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from gag.domain import load_module
 from gag.errors import BusyError, ConfigError, InputError, ModelError, RunError
 from gag.models.loading import load_causal_lm
-from gag.pipeline import Build, Sources
+from gag.pipeline import Build
 from gag.records import write_jsonl
+from gag.sources import Sources
 from gag.system import GAG
 from gag.testing import write_tiny_encoder, write_tiny_model
 from gag.workspace import Workspace, open_workspace

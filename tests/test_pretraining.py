@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from gag.cli.entry import run as main
@@ -18,8 +19,9 @@ from gag.config import load_config
 from gag.errors import ConfigError
 from gag.models.base import Base
 from gag.models.loading import load_causal_lm
-from gag.pipeline import Build, Sources, projector_pretraining
+from gag.pipeline import Build, projector_pretraining
 from gag.records import write_jsonl
+from gag.sources import Sources
 from gag.testing import write_tiny_encoder, write_tiny_model
 from gag.training.pretraining import PRETRAINED_FILE
 from gag.workspace import Workspace, open_workspace
@@ -95,10 +97,7 @@ def test_it_is_done_once_and_every_domain_starts_from_it(root: Path) -> None:
     first = build(root, "alloys")
     assert [done for done, _, _ in first.pretraining] == [1, 2, 3, 4, 5]
     (path,) = pretrained(root)
-    assert sorted(p.name for p in path.parent.iterdir() if p.name != ".lock") == [
-        "checkpoint.safetensors",
-        PRETRAINED_FILE,
-    ]
+    assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == [PRETRAINED_FILE]
     kept = path.read_bytes()
     second = build(root, "polymers")
     assert second.pretraining == [(1, 1, "kept")]
@@ -183,3 +182,18 @@ def test_the_demo_preset_starts_from_what_is_shipped(tmp_path: Path) -> None:
     key = projector_pretraining(workspace, Base.from_loaded(loaded), loaded).key
     shipped = resources.files("gag") / "pretrained" / f"{key[:16]}.safetensors"
     assert shipped.is_file(), "the preset or the general questions changed: see docs/benchmarks.md for how to make it"
+
+
+def test_who_waits_for_another_process_is_told(root: Path) -> None:
+    build(root, "alloys")
+    lock = FileLock(pretrained(root)[0].parent / ".lock")
+    lock.acquire()
+    told: list[str] = []
+
+    def let_go(step: str, done: int, total: int, note: str = "") -> None:
+        told.append(note)
+        if note.startswith("waiting"):
+            lock.release()
+
+    Build(open_workspace(root), "polymers", Sources(), on_progress=let_go).run(Build.module)
+    assert "waiting for another process that makes the same one" in told

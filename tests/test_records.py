@@ -23,6 +23,7 @@ from gag.records import (
     read_documents,
     read_passages,
     read_questions,
+    spread,
     write_jsonl,
 )
 
@@ -277,3 +278,9 @@ def test_an_empty_first_answer_is_no_answer(tmp_path: Path) -> None:
     path.write_text('{"id": "a", "question": "what?", "answers": ["", "x"]}\n', encoding="utf-8")
     with pytest.raises(InputError, match="line 1: the question 'a' has no answer"):
         read_questions(path, require_answers=True)
+
+
+def test_spread() -> None:
+    assert spread(range(10), 3) == [0, 3, 6]
+    assert spread(range(3), 3) == [0, 1, 2]
+    assert spread([1, 2], 5) == spread([1, 2], None) == [1, 2]

@@ -19,21 +19,19 @@ from torch import Tensor, nn
 
 from gag.atomic import new_file
 from gag.config import DomainConfig
-from gag.corpus.splits import QA, training_pairs
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
-from gag.errors import ConfigError, DomainError, InputError, ModelError
-from gag.models import chat
+from gag.errors import DomainError, ModelError
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.experts import with_adapter
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
-from gag.models.readout import segment_embeddings
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
-from gag.records import Document, Question, content_hash, questions_hash, read_documents, read_questions
+from gag.records import Question, content_hash, questions_hash
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import general_questions, question_bank
+from gag.sources import Material, Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import Example, alignment_examples
 from gag.training.counterfactual import counterfactual_pairs
@@ -41,17 +39,8 @@ from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill, fill_forced, states_key
+from gag.training.warm_start import warm_start_targets
 from gag.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What a build is made from; what is None comes from the domain's section of gag.yaml."""
-
-    qa: Path | None = None
-    align_qa: Path | None = None
-    documents: Path | None = None
-    expert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Build:
         if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
         loaded = load_causal_lm(model, root=self.workspace.root)
-        documents = self._documents
+        documents = self.material.documents
         documents_hash = content_hash([[d.id, d.title, d.text] for d in documents])
         key = content_hash(
             "expert",
@@ -178,14 +167,9 @@ class Build:
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
 
     def _warm_start_targets(self, store: StateStore) -> Tensor:
-        """What each slot should be near to: the base's embeddings of the background's segments [n, slots, d_base]."""
-        base, slots = self._base, self.workspace.config.readout.slots
-        rows = []
-        for question in self.align_questions:
-            text = store.get(question.question).background or question.answers[0]
-            ids = chat.encode_answer(text, base.tokenizer)
-            rows.append(segment_embeddings(ids[:-1] or ids, base.table.weight, slots))
-        return torch.stack(rows).cpu()
+        """What each slot should be near to: the base's embeddings of the backgrounds that the expert wrote."""
+        texts = [store.get(q.question).background or q.answers[0] for q in self.align_questions]
+        return warm_start_targets(self._base, texts, self.workspace.config.readout.slots)
 
     def _aligned_folder(self, step: str, store: StateStore, network: object) -> Path:
         """The folder of an alignment, named by all that it depends on; `network` is the trained module's config."""
@@ -378,30 +362,19 @@ class Build:
         return self.workspace.prompts(self.name)
 
     @cached_property
+    def material(self) -> Material:
+        """The pairs and documents that this build is made from."""
+        return Material(self.workspace, self.name, self.sources)
+
+    @property
     def questions(self) -> list[Question]:
-        """The pairs that the expert learns; raises InputError where there are none."""
-        path = self.sources.qa or self.workspace.qa(self.name)
-        if path is None:
-            raise no_pairs(self.workspace, self.name)
-        return training_pairs(path, self.workspace.data(self.name) / QA)
+        """The pairs that the expert learns."""
+        return self.material.questions
 
-    @cached_property
+    @property
     def align_questions(self) -> list[Question]:
-        """The pairs that the projector learns: those of `align_qa`, else all."""
-        path = self._file(self.sources.align_qa, self._domain.align_qa)
-        return self.questions if path is None else read_questions(path, require_answers=True)
-
-    @cached_property
-    def _documents(self) -> list[Document]:
-        path = self._file(self.sources.documents, self._domain.documents)
-        if path is None:
-            if self.workspace.config.expert.pretrain_epochs and self.sources.expert is None:
-                raise ConfigError(
-                    f"expert.pretrain_epochs is set, but the domain {self.name} has no documents.",
-                    f"Name them with --documents FILE.jsonl or domains.{self.name}.documents, or set it to 0.",
-                )
-            return []
-        return read_documents(path) if self.workspace.config.expert.pretrain_epochs else []
+        """The pairs that the projector learns."""
+        return self.material.align_questions
 
     @cached_property
     def _base_loaded(self) -> LoadedModel:
@@ -419,23 +392,6 @@ class Build:
     def _encoder(self) -> Encoder:
         config = self.workspace.config
         return Encoder.from_loaded(load_encoder(config.models.encoder, root=self.workspace.root), config.router)
-
-    def _file(self, given: Path | None, configured: str | None) -> Path | None:
-        if given is not None:
-            return given
-        return None if configured is None else self.workspace.path(configured)
-
-
-def no_pairs(workspace: Workspace, name: str) -> InputError:
-    """The error of a domain without pairs: what to run, from where the domain stands."""
-    message = f"The domain {name} has no question-answer pairs."
-    if (workspace.data(name) / "passages.jsonl").is_file() or workspace.domain(name).passages:
-        return InputError(message, f"Make them from its passages: gag synth {name}; or name some: --qa FILE.jsonl")
-    made = f"gag ingest {name} FOLDER, then gag synth {name}"
-    return InputError(
-        message,
-        f"Make them from documents: {made}; or name them: gag build {name} --qa FILE.jsonl (domains.{name}.qa).",
-    )
 
 
 def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel) -> Pretraining:

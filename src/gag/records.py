@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gag.errors import InputError, RunError
 
 GENERAL = "general"
 """The name of the route that answers with the base alone."""
+
+_Item = TypeVar("_Item")
 
 MAX_NESTING = 64
 """Levels of lists and objects that a record may have."""
@@ -206,6 +208,13 @@ def write_jsonl(path: str | Path, records: Iterable[Any]) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def spread(items: Sequence[_Item], limit: int | None) -> list[_Item]:
+    """At most `limit` of `items` (None: all), in order and evenly spread over them."""
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def content_hash(*parts: Any) -> str:

@@ -43,7 +43,7 @@ preset's value, or the default below. An unknown key is refused. Any key can be 
 `--set key=value`, where the value is YAML: `--set readout.layers=[-4,-1]`. Paths are relative to the file that names
 them.
 
-This page is generated from `src/gag/config.py` by `make docs`.
+This page is generated from `src/gag/config/` by `make docs`.
 
 ## Presets
 

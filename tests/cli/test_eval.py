@@ -40,7 +40,7 @@ def place(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_table_with_intervals(place: Path, gag: Gag) -> None:
     ran = gag("eval", "--method", "base", "--questions", "test.jsonl", cwd=place)
     assert ran.code == 0, ran.err
-    for name in DEFAULT_METRICS.split(","):
+    for name in list(DEFAULT_METRICS):
         assert name in ran.out
     assert "95 % interval" in ran.out and " to " in ran.out
     assert "base on 4 questions of general" in ran.err
@@ -50,7 +50,7 @@ def test_the_same_as_json(place: Path, gag: Gag) -> None:
     row = gag("eval", "--method", "gag", "--domain", "adjuvant", "--questions", "test.jsonl", "--json", cwd=place).json
     assert list(row) == ["method", "domain", "questions", "failed", "rows", "remarks", "seconds"]
     assert (row["method"], row["domain"], row["questions"], row["failed"]) == ("gag", "adjuvant", 4, [])
-    assert [r["metric"] for r in row["rows"]] == DEFAULT_METRICS.split(",")
+    assert [r["metric"] for r in row["rows"]] == list(DEFAULT_METRICS)
     assert set(row["rows"][0]) == {"method", "domain", "metric", "value", "ci_low", "ci_high", "n"}
     added = next(r for r in row["rows"] if r["metric"] == "added_tokens")
     assert (added["value"], added["n"]) == (2, 4)

@@ -106,8 +106,8 @@ def test_measuring(place: Path, gag: Gag, tmp_path: Path) -> None:
         (["eval", "--graph", "films", "--questions", "../qa.jsonl"], "belong to methods on graphs", "--method rog"),
         (
             ["eval", "--method", "rog", "--graph", "films", "--questions", "../qa.jsonl", "--metrics", "nll"],
-            "does not apply to graphs",
-            "Leave it out",
+            "gag eval does not measure 'nll' on a graph.",
+            "path_precision",
         ),
         (["rog", "train", "films", "--questions", "none.jsonl"], "none.jsonl does not exist", "Check the path"),
         (["rog", "train", "nowhere", "--questions", "../qa.jsonl"], "There is no graph 'nowhere'", "gag graph load"),

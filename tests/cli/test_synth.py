@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from gag.pipeline import Build, Sources
+from gag.pipeline import Build
 from gag.records import read_questions
+from gag.sources import Sources
 from gag.testing import write_tiny_model
 from gag.workspace import open_workspace
 

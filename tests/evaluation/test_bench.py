@@ -21,7 +21,7 @@ from gag.evaluation.bench_reference import bench_markdown
 from gag.evaluation.bench_results import write_found
 from gag.evaluation.judges import judges
 from gag.evaluation.kept import KeptScores
-from gag.evaluation.table import read_results
+from gag.evaluation.table import Row
 from gag.methods.method import Method
 from gag.progress import Progress, silent
 from gag.records import Answer, Question, Route, write_jsonl
@@ -95,7 +95,7 @@ def run(tree: dict[str, Any], out: Path, methods: Fakes | None = None) -> tuple[
 def test_every_number_is_a_row_and_every_answer_a_line(small: dict[str, Any], tmp_path: Path) -> None:
     found, place = run(small, tmp_path / "out")
     write_found(place, found)
-    rows = read_results(tmp_path / "out" / "results.json")
+    rows = [Row(**row) for row in json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))]
     assert rows == found.rows
     first = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))[0]
     assert list(first) == [
@@ -106,7 +106,12 @@ def test_every_number_is_a_row_and_every_answer_a_line(small: dict[str, Any], tm
     gap = next(r for r in rows if r.table == "main-difference" and r.method == "gag - base" and r.dataset == "plants")
     assert gap.value == 1.0 and gap.ci_low == 1.0
     stayed = {r.metric: r.value for r in rows if r.table == "general-routing"}
-    assert stayed == {"routed_general": 4, "not_routed_general": 0, "identical_to_base": 0}
+    assert stayed == {
+        "routed_general": 4,
+        "not_routed_general": 0,
+        "identical_to_base": 0,
+        "asked_again_alone": 0,
+    }
     assert {r.method for r in rows if r.table == "general"} == {"base", "gag", "lora-alloys", "lora-plants"}
     lines = (tmp_path / "out" / "answers" / "gag-alloys.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["text"] for line in lines] == [f"it is {i}" for i in range(5)]
@@ -164,7 +169,8 @@ def test_a_failed_question_is_a_row_and_the_run_goes_on(small: dict[str, Any], t
     assert again.rows == found.rows and not again.failed_methods, "a question that fails again is still only one"
     mended = Fakes()
     found, _ = run(small, tmp_path / "out", mended)
-    assert set(mended.asked) == {"gag q3", "rag q3", "lora q3"} and not found.problems
+    first = mended.asked[: mended.asked.index("gag q0")]  # from there on: general answers that differ, asked alone
+    assert set(first) == {"gag q3", "rag q3", "lora q3"} and not found.problems
 
 
 def test_a_failed_method_does_not_stop_the_others(small: dict[str, Any], tmp_path: Path) -> None:
@@ -449,3 +455,19 @@ def test_judges_keep_their_scores(tmp_path: Path) -> None:
     } == first
     with pytest.raises(ModelError, match="The metric sts needs the encoder"):
         again["sts"](["another"], [["one"]])
+
+
+def test_a_judge_that_fails_on_a_method_costs_only_its_own_number(small: dict[str, Any], tmp_path: Path) -> None:
+    small["metrics"] = ["bertscore", "token_f1"]
+
+    def judge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+        if len(predictions) > 1:
+            raise ValueError("too long")
+        return [0.5]
+
+    place = open_place(parse_bench(small, origin="test"), tmp_path / "out")
+    found = Bench(place, Fakes(), {"bertscore": judge}).run()
+    said = [p.message for p in found.problems if p.method == "bertscore of base"]
+    assert said and all("too long" in message for message in said)
+    assert {r.metric for r in found.rows if r.table == "main"} >= {"token_f1", "seconds"}
+    assert not [r for r in found.rows if r.metric == "bertscore"]

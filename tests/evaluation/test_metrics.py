@@ -167,7 +167,8 @@ def test_fact_recall_on_other_kinds_of_values(prediction: str, value: str, expec
 
 def test_the_registry_says_of_every_metric_what_it_is() -> None:
     compared = ["exact_match", "contains", "token_f1", "rouge_l", "fact_recall"]
-    assert list(METRICS) == [*compared, "number_accuracy", "final_number", "abstention", "abstention_accuracy"]
+    numbers, sets = ["number_accuracy", "final_number"], ["hits_at_1", "answer_f1"]
+    assert list(METRICS) == [*compared, *numbers, "abstention", "abstention_accuracy", *sets]
     assert set(METRICS) < set(REGISTRY)
     assert {"nll", "bertscore", "sts", "added_tokens", "prompt_tokens", "seconds", "routing_accuracy"} < set(REGISTRY)
     assert {"first_token_p50", "first_token_p95", "total_p50", "total_p95"} < set(REGISTRY)

@@ -121,7 +121,7 @@ def test_an_unknown_pooling_is_refused() -> None:
 def test_values_that_are_not_numbers_are_refused() -> None:
     encoder = make("bert")
     with torch.no_grad():
-        next(encoder._model.parameters()).fill_(float("nan"))
+        next(encoder.texts.model.parameters()).fill_(float("nan"))
     with pytest.raises(ModelError, match="not numbers"):
         encoder.encode(["a"])
 

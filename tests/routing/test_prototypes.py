@@ -122,7 +122,9 @@ def test_every_input_is_in_the_key(change: str, encoder: Encoder) -> None:
     before = bank_key(QUESTIONS, encoder, config)
     questions, changed = (
         QUESTIONS,
-        Encoder(encoder._model, encoder._tokenizer, name="x", fingerprint=encoder.fingerprint, pooling="mean"),
+        Encoder(
+            encoder.texts.model, encoder.texts.tokenizer, name="x", fingerprint=encoder.fingerprint, pooling="mean"
+        ),
     )
     assert bank_key(questions, changed, config.model_copy(update={"batch_size": 3})).digest == before.digest
     if change == "questions":

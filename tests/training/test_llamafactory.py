@@ -14,9 +14,10 @@ from peft import LoraConfig, get_peft_model
 from gag.config import Config, ExpertConfig, PromptsConfig, load_config
 from gag.domain import load_module
 from gag.errors import ConfigError
-from gag.pipeline import Build, Sources
+from gag.pipeline import Build
 from gag.prompts import Prompts
 from gag.records import Question
+from gag.sources import Sources
 from gag.testing import tiny_causal_lm, write_tiny_encoder, write_tiny_model
 from gag.training.llamafactory import export_llamafactory, model_path, recipe
 from gag.workspace import Workspace

@@ -7,7 +7,7 @@ import torch
 from gag.models.base import Base
 from gag.prompts import PARAPHRASES, Slots
 from gag.testing import IM_END_ID, byte_tokenizer, tiny_causal_lm
-from gag.training.paraphrase import paraphrase_examples, spread
+from gag.training.paraphrase import paraphrase_examples
 
 
 def test_examples() -> None:
@@ -33,9 +33,3 @@ def test_every_wording_has_its_slot_inside() -> None:
         (message,) = Prompts.paraphrase(number, 1)
         assert message.parts.count(Slots(1)) == 1
         assert message == Prompts.paraphrase(number + len(PARAPHRASES), 1)[0]
-
-
-def test_spread() -> None:
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(3), 3) == [0, 1, 2]
-    assert spread([1, 2], 5) == [1, 2]

@@ -9,7 +9,7 @@ import typer
 
 from gag.cli.answering import SYSTEM, Asking, ask_once, chosen_generation
 from gag.cli.attaching import open_system
-from gag.cli.explaining import PICTURE, Explaining, ask_graph, check_graph_options
+from gag.cli.explaining import PICTURE, Explaining, ask_graph, asks_graph, check_graph_options
 from gag.cli.options import AsJson, Overrides, QuestionText, WorkspaceFolder
 from gag.cli.output import notes
 from gag.cli.progress import shown_progress
@@ -52,13 +52,13 @@ def ask(
 
     The base's weights are checked to be the same afterwards, byte for byte.
     """
-    from gag.methods.shelf import ON_GRAPHS, Shelf, check_method
+    from gag.methods.shelf import Shelf, check_method
     from gag.workspace import open_workspace
 
     if not question.strip():
         raise InputError("The question is empty.", 'Ask one: gag ask "What is …?"')
     check_method(method)
-    if graph is not None or explain or picture is not None or method in ON_GRAPHS:
+    if explain or picture is not None or asks_graph(method, graph):
         if picture is not None and question.endswith(PICTURE):  # --explain FILE.svg "…" is as good
             question, picture = picture, question
         drawn = None if picture is None else Path(picture)

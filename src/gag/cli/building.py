@@ -33,7 +33,8 @@ class Given:
 
 def open_build(workspace: Workspace, name: str, given: Given, report_to: Sequence[str] | None = None) -> Build:
     """The build of domain `name`; raises ConfigError for sources that would not be used, MissingExtra for a tracker."""
-    from gag.pipeline import Build, Sources
+    from gag.pipeline import Build
+    from gag.sources import Sources
 
     workspace.module(name)  # refuses a name that cannot be a domain's, before anything is loaded
     _check_documents(workspace, name, given)

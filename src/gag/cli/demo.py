@@ -1,4 +1,4 @@
-"""`gag demo`: two private domains built, asked and compared, from nothing, in minutes."""
+"""`gag demo`: two private domains built, asked and compared, in minutes."""
 
 from __future__ import annotations
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gag.cli.explaining import asks_graph, check_graph_options
 from gag.cli.options import AsJson, Overrides, WorkspaceFolder
 from gag.cli.output import note, notes, warn, write_json, write_table
 from gag.cli.progress import shown_progress
@@ -19,18 +20,21 @@ from gag.errors import ConfigError, InputError, RunError
 from gag.records import GENERAL
 
 if TYPE_CHECKING:
+    from gag.config import GenerationConfig
     from gag.evaluation.answers import Outcome
     from gag.evaluation.runner import Evaluated
     from gag.evaluation.table import Row
     from gag.methods.method import Method
     from gag.progress import Progress
     from gag.records import Question
+    from gag.workspace import Workspace
 
-DEFAULT_METRICS = "nll,exact_match,contains,token_f1,added_tokens,prompt_tokens,seconds"
+DEFAULT_METRICS = ("nll", "exact_match", "contains", "token_f1", "added_tokens", "prompt_tokens", "seconds")
 AT_ONCE = 32
 """Questions asked together; progress moves by as many."""
 SHOWN = 5
 """Failed questions that are named; all of them are in --out."""
+PATHS_REMARK = "Plans are compared with the question's own paths, or with those that lead to its answers."
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,24 @@ class Measured:
     domain: str
     seconds: float
     remarks: Sequence[str]
+    explained: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Why an answer from a graph is as it is, by question id."""
 
     @property
     def rows(self) -> list[Row]:
         """A row a metric."""
         return self.evaluated.rows(self.domain)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A method of the shelf, the domain it is for, and what is measured of it."""
+
+    method: str
+    domain: str | None
+    names: list[str]
+    generation: GenerationConfig | None
+    nll_named: bool
 
 
 def evaluate(
@@ -70,8 +87,14 @@ def evaluate(
         str | None, typer.Option("--graph", metavar="NAME", help="The graph of rog, rog-paths and rog-unplanned.")
     ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", metavar="A,B", help="What is measured, by name.", show_default=True)
-    ] = DEFAULT_METRICS,
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="A,B",
+            help=f"What is measured, by name. [default: {','.join(DEFAULT_METRICS)}; on a graph its own]",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="At most N questions, spread over the file.")
     ] = None,
@@ -88,71 +111,95 @@ def evaluate(
     method fails on counts as wrong, is named, and does not stop the others.
     """
     from gag.cli.answering import chosen_generation
-    from gag.evaluation.runner import scored
-    from gag.methods.shelf import ON_GRAPHS, Shelf, check_method
+    from gag.methods.shelf import check_method
     from gag.workspace import open_workspace
 
     check_method(method)
     if out is not None and out.is_dir():
         raise InputError(f"{out} is a folder, not a file.", "Name a file in it: --out answers.jsonl")
-    if graph is not None or method in ON_GRAPHS:
-        from gag.cli.rog import GraphEvaluation, evaluate_graph
-
-        if metrics != DEFAULT_METRICS:
-            raise ConfigError("--metrics does not apply to graphs.", "Leave it out: all graph metrics are measured.")
-        place = open_workspace(workspace, overrides=overrides or ())
-        evaluate_graph(place, _read(questions, None, limit), GraphEvaluation(method, graph or domain, out, as_json))
-        return
-    names = _checked(metrics)
-    asked = _read(questions, domain, limit)
+    on_graph = asks_graph(method, graph)
+    names = _checked(metrics, on_graph=on_graph)
+    asked = _read(questions, None if on_graph else domain, limit)
     place = open_workspace(workspace, overrides=overrides or ())
-    with shown_progress() as on_progress:
-        with notes().status("loading models"):
-            shelf = Shelf(place, on_progress=on_progress, generation=chosen_generation(place.config, overrides))
-            system = shelf.system
-        with system.frozen():
-            made = shelf.method(method, domain)
-            names = _without_nll(made, names, wanted=metrics != DEFAULT_METRICS)
-            started = time.perf_counter()
-            outcomes = _ask(made, asked, on_progress, nll="nll" in names)
-            seconds = time.perf_counter() - started
-    for problem in shelf.left_out:
-        warn(f"left out: {problem.message} {problem.hint}")
-    _check_some(outcomes, made.name)
-    evaluated = scored(made.name, outcomes, names)
-    found = Measured(evaluated, domain or _common(asked), seconds, list(shelf.remarks.values()))
+    if on_graph:
+        check_graph_options(method, graph or domain, explain=False, picture=None)
+        found = _of_graph(place, str(graph or domain), method, asked, names)
+    else:
+        generation = chosen_generation(place.config, overrides)
+        found = _of_shelf(place, _Wanted(method, domain, names, generation, nll_named=metrics is not None), asked)
     if as_json:
         write_json(_json(found))
     else:
         _print(found)
     if out is not None:
-        _write_answers(out, evaluated, outcomes)
+        _write_answers(out, found)
 
 
-def _checked(metrics: str) -> list[str]:
+def _of_shelf(place: Workspace, wanted: _Wanted, asked: Sequence[Question]) -> Measured:
+    """A method that ends in the workspace's base or its domains."""
+    from gag.evaluation.runner import scored
+    from gag.methods.shelf import Shelf
+
+    with shown_progress() as on_progress:
+        with notes().status("loading models"):
+            shelf = Shelf(place, on_progress=on_progress, generation=wanted.generation)
+            system = shelf.system
+        with system.frozen():
+            made = shelf.method(wanted.method, wanted.domain)
+            names = _without_nll(made, wanted.names, wanted=wanted.nll_named)
+            started = time.perf_counter()
+            outcomes = _ask(made, asked, on_progress, nll="nll" in names)
+            seconds = time.perf_counter() - started
+    for problem in shelf.left_out:
+        warn(f"left out: {problem.message} {problem.hint}")
+    evaluated = scored(made.name, outcomes, names)
+    return Measured(evaluated, wanted.domain or _common(asked), seconds, list(shelf.remarks.values()))
+
+
+def _of_graph(place: Workspace, graph: str, method: str, asked: Sequence[Question], names: Sequence[str]) -> Measured:
+    """A method on a graph: no base is loaded, and the plans and shown paths are measured too."""
+    from gag.evaluation.graph_answers import PATH_METRICS, Explained
+    from gag.evaluation.runner import scored
+    from gag.methods.rog import build
+
+    with shown_progress() as on_progress:
+        with notes().status("loading models"):
+            made = Explained(build(place, graph, method))
+        started = time.perf_counter()
+        outcomes = _ask(made, asked, on_progress, nll=False)
+        seconds = time.perf_counter() - started
+    evaluated = scored(made.name, outcomes, [name for name in names if name not in PATH_METRICS])
+    explained = {identity: explanation.to_json() for identity, explanation in made.explanations.items()}
+    return Measured(made.measured(evaluated, names), graph, seconds, [PATHS_REMARK], explained)
+
+
+def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
     """The metrics' names; raises ConfigError for one that is not measured here, with the nearest that is."""
+    from gag.evaluation.graph_answers import GRAPH_METRICS, PATH_METRICS
     from gag.evaluation.metrics import METRICS
     from gag.evaluation.runner import COSTS
 
-    known = ["nll", *METRICS, *COSTS]
+    usual = GRAPH_METRICS if on_graph else DEFAULT_METRICS
+    if metrics is None:
+        return list(usual)
+    known = [*METRICS, *COSTS, *PATH_METRICS] if on_graph else ["nll", *METRICS, *COSTS]
     names = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             guess = f" Did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"gag eval does not measure {name!r}.{guess}", f"It measures: {', '.join(known)}.")
+            where = " on a graph" if on_graph else ""
+            raise ConfigError(f"gag eval does not measure {name!r}{where}.{guess}", f"It measures: {', '.join(known)}.")
     if not names:
-        raise ConfigError("--metrics names no metric.", f"For instance: --metrics {DEFAULT_METRICS}")
+        raise ConfigError("--metrics names no metric.", f"For instance: --metrics {','.join(usual)}")
     return names
 
 
 def _read(path: Path, domain: str | None, limit: int | None) -> list[Question]:
     """The questions, with `domain` for those that name none; raises InputError for one without an answer."""
-    from gag.records import read_questions
+    from gag.records import read_questions, spread
 
-    found = read_questions(path, require_answers=True)
-    if limit is not None and limit < len(found):
-        found = [found[i * len(found) // limit] for i in range(limit)]
+    found = spread(read_questions(path, require_answers=True), limit)
     return [replace(q, domain=q.domain or domain) for q in found]
 
 
@@ -170,24 +217,21 @@ def _without_nll(method: Method, names: list[str], *, wanted: bool) -> list[str]
 
 
 def _ask(method: Method, questions: Sequence[Question], on_progress: Progress, *, nll: bool) -> list[Outcome]:
+    """An outcome a question; raises RunError where not one question was answered."""
     from gag.evaluation.answers import ask
 
     outcomes: list[Outcome] = []
+    failed = 0
     for start in range(0, len(questions), AT_ONCE):
         outcomes += ask(method, questions[start : start + AT_ONCE], nll=nll)
         failed = sum(outcome.error is not None for outcome in outcomes)
         on_progress(method.name, len(outcomes), len(questions), f"{failed} failed" if failed else "")
-    return outcomes
-
-
-def _check_some(outcomes: Sequence[Outcome], name: str) -> None:
-    """Raises RunError where not one question was answered."""
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if len(errors) == len(outcomes):
+    if failed == len(questions):
         raise RunError(
-            f"{name} answered none of {len(errors)} questions; the first failed with: {errors[0]}",
+            f"{method.name} answered none of {failed} questions; the first failed with: {outcomes[0].error}",
             "Mend that, then run the same command again.",
         )
+    return outcomes
 
 
 def _common(questions: Sequence[Question]) -> str:
@@ -196,12 +240,12 @@ def _common(questions: Sequence[Question]) -> str:
     return named[0] if len(named) == 1 else "several domains"
 
 
-def _write_answers(path: Path, evaluated: Evaluated, outcomes: Sequence[Outcome]) -> None:
+def _write_answers(path: Path, found: Measured) -> None:
     from gag.records import write_jsonl
 
-    rows = []
-    for i, outcome in enumerate(outcomes):
-        q, values = outcome.question, {name: found[i] for name, found in evaluated.values.items()}
+    evaluated, rows = found.evaluated, []
+    for i, (q, answer) in enumerate(zip(evaluated.questions, evaluated.answers, strict=True)):
+        values, error = {name: scores[i] for name, scores in evaluated.values.items()}, evaluated.errors.get(i)
         rows.append(
             {
                 "id": q.id,
@@ -209,10 +253,11 @@ def _write_answers(path: Path, evaluated: Evaluated, outcomes: Sequence[Outcome]
                 "answers": list(q.answers),
                 "domain": q.domain,
                 "method": evaluated.method,
-                "text": None if outcome.answer is None else outcome.answer.text,
-                "error": outcome.error,
+                "text": None if error is not None else answer.text,
+                "error": error,
                 "values": {name: value if math.isfinite(value) else None for name, value in values.items()},
-                "answer": None if outcome.answer is None else outcome.answer.to_json(),
+                "answer": None if error is not None else answer.to_json(),
+                **({"explanation": found.explained.get(q.id)} if found.explained else {}),
             }
         )
     write_jsonl(path, rows)

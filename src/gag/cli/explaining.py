@@ -31,6 +31,13 @@ class Explaining:
     as_json: bool = False
 
 
+def asks_graph(method: str, graph: str | None) -> bool:
+    """Whether a command is about a graph: one is named, or the method needs one."""
+    from gag.methods.shelf import ON_GRAPHS
+
+    return graph is not None or method in ON_GRAPHS
+
+
 def check_graph_options(method: str, graph: str | None, *, explain: bool, picture: Path | None) -> None:
     """Raises ConfigError for options of `gag ask` that do not go together, InputError for a wrong picture."""
     from gag.methods.shelf import ON_GRAPHS

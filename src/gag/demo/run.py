@@ -13,16 +13,19 @@ from rich.table import Table
 from gag.config import FILE_NAME, Config, DomainConfig, load_config
 from gag.demo.labs import LABS, Lab, general_sample, load_lab, seen_by_projector
 from gag.errors import RunError
+from gag.evaluation.agreement import general_agreement
 from gag.evaluation.metrics import fact_recall
 from gag.evaluation.runner import Evaluated, evaluate
 from gag.evaluation.statistics import mean_interval
 from gag.evaluation.table import Row, rich_tables, write_results
 from gag.methods.base import ClosedBook
+from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.methods.shelf import Shelf
-from gag.pipeline import Build, Sources
+from gag.pipeline import Build
 from gag.progress import Progress, silent
 from gag.records import GENERAL, Answer, Question
+from gag.sources import Sources
 from gag.system import GAG
 from gag.workspace import Workspace
 from gag.workspace_file import commented_yaml
@@ -143,18 +146,18 @@ class Demo:
     def _general(self, model: GAG) -> list[Row]:
         """How many general questions stay with the base, and that those are answered as the base alone does."""
         questions = general_sample(10 if self.fast else GENERAL_QUESTIONS)
-        alone = BaseBacked(ClosedBook(model.base, model.general, model.generation)).answer(questions)
-        mine = model.answer_all(questions)
-        stayed = [i for i, a in enumerate(mine) if a.route and a.route.name == GENERAL]
-        same = [float(mine[i].text == alone[i].text) for i in stayed]
+        alone = BaseBacked(ClosedBook(model.base, model.general, model.generation))
+        mine = BaseBacked(Injected(model))
+        found = general_agreement(questions, mine.answer(questions), alone.answer(questions), lambda: (mine, alone))
         self._say(
-            f"   General questions: {len(stayed)} of {len(questions)} routed general, "
-            f"{int(sum(same))} of {len(same)} answered word for word as the base alone."
+            f"   General questions: {len(found.stayed)} of {len(questions)} routed general, "
+            f"{len(found.same)} of {len(found.stayed)} answered word for word as the base alone."
         )
-        routed = mean_interval([float(i in set(stayed)) for i in range(len(questions))])
+        routed = mean_interval([float(i in found.stayed) for i in range(len(questions))])
         rows = [Row.from_interval("gag", GENERAL, "routed_general", routed)]
-        if same:
-            rows.append(Row.from_interval("gag", GENERAL, "identical_to_base", mean_interval(same)))
+        if found.stayed:
+            same = mean_interval([float(i in found.same) for i in found.stayed])
+            rows.append(Row.from_interval("gag", GENERAL, "identical_to_base", same))
         return rows
 
     def _show(self, rows: Sequence[Row], examples: Sequence[tuple[Question, dict[str, str]]]) -> None:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -80,23 +80,25 @@ class AnswerLog:
     """The outcomes of one method on one set of questions, a JSON line each, in `folder`/METHOD-SET.jsonl.
 
     `key` stands for all that decides an answer. Lines of another key are put aside in `earlier/` and come back when
-    that key does. A line cut short by a crash is dropped.
+    that key does. A line cut short by a crash is dropped. An nll of another `longest` (see `ask`) does not count.
     """
 
-    def __init__(self, folder: Path, method: str, dataset: str, key: str) -> None:
-        self.method, self.dataset, self.key = method, dataset, key
+    def __init__(self, folder: Path, method: str, dataset: str, key: str, longest: int | None = None) -> None:
+        self.method, self.dataset, self.key, self.longest = method, dataset, key, longest
         name = f"{file_name(method)}-{file_name(dataset)}"
         self.path = folder / f"{name}.jsonl"
         self._aside = folder / EARLIER
         self._kept: dict[str, Outcome] = {}
-        self.put_aside = 0
         with disk_errors(f"{self.path} could not be written"):
             self._open(name)
 
     def get(self, question: Question, *, nll: bool = False) -> Outcome | None:
-        """The kept outcome of `question`; None where it was never asked, failed, or lacks the nll that is wanted."""
+        """The kept outcome of `question`; None where it was never asked, failed, or lacks the nll that is wanted.
+
+        A question without an accepted answer has no nll to lack.
+        """
         kept = self._kept.get(_question_key(question))
-        if kept is None or kept.answer is None or (nll and kept.nll is None):
+        if kept is None or kept.answer is None or (nll and kept.nll is None and question.answers):
             return None
         return Outcome(question, kept.answer, kept.nll)
 
@@ -119,7 +121,6 @@ class AnswerLog:
     def _open(self, name: str) -> None:
         rows = list(_lines(self.path))
         if rows and rows[-1].get("key") != self.key:
-            self.put_aside = len(rows)
             self._aside.mkdir(exist_ok=True)
             self.path.replace(self._aside / f"{name}-{str(rows[-1].get('key'))[:12]}.jsonl")
             rows = []
@@ -130,7 +131,8 @@ class AnswerLog:
         for row in rows:
             outcome = _outcome(row)
             if outcome is not None and row.get("key") == self.key:
-                self._kept[str(row["question_key"])] = outcome
+                same = row.get("longest", self.longest) == self.longest
+                self._kept[str(row["question_key"])] = outcome if same else replace(outcome, nll=None)
 
     def _row(self, outcome: Outcome) -> dict[str, Any]:
         q, said = outcome.question, outcome.answer
@@ -144,6 +146,7 @@ class AnswerLog:
             "answers": list(q.answers),
             "text": None if said is None else said.text,
             "nll": outcome.nll,
+            "longest": self.longest,
             "error": outcome.error,
             "answer": None if said is None else said.to_json(),
         }
@@ -155,7 +158,7 @@ def _question_key(question: Question) -> str:
 
 def file_name(name: str) -> str:
     """`name` as part of a file's name, in a way that no two names share."""
-    return quote(name, safe=" +@=").replace(" ", "%20")
+    return quote(name, safe="+@=")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

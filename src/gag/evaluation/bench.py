@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from gag.config import merged
+from gag.evaluation.agreement import general_agreement
 from gag.evaluation.bench_asking import ROUTED, Asker, OpenMethods
 from gag.evaluation.bench_config import Ablation
 from gag.evaluation.bench_found import Found
@@ -20,6 +21,7 @@ from gag.evaluation.latency import timed
 from gag.evaluation.routing_tables import pool_routing, workspace_routing
 from gag.evaluation.runner import COSTS, Evaluated, Judge
 from gag.evaluation.table import Row
+from gag.methods.method import Method
 from gag.progress import Progress, silent
 from gag.records import GENERAL, Question, content_hash
 from gag.workspace import Workspace
@@ -85,7 +87,7 @@ class Bench:
                     if found is not None:
                         results[label] = found
             self.found.rows += self._compared("general", questions, results)
-            self.found.rows += _kept_general(questions, results)
+            self.found.rows += self._kept_general(questions, results)
 
     def _compared(self, table: str, questions: QuestionSet, results: Mapping[str, Evaluated]) -> list[Row]:
         """Means, and differences from the reference; where some facts are unseen, a second set of rows for these."""
@@ -183,6 +185,33 @@ class Bench:
         sections = self.place.workspace.config.domains
         return [name for name in self.place.domains if sections[name].passages or sections[name].documents]
 
+    def _kept_general(self, questions: QuestionSet, results: Mapping[str, Evaluated]) -> list[Row]:
+        """How many general questions gag left to the base, and how many of these it answered as the base alone."""
+        gag, base = results.get("gag"), results.get("base")
+        if gag is None or base is None:
+            return []
+
+        def counts() -> dict[str, float]:
+            found = general_agreement(questions.questions, gag.answers, base.answers, self._gag_and_base)
+            away = sum(a.route is not None and a.route.name != GENERAL for a in gag.answers)
+            return {
+                "routed_general": len(found.stayed),
+                "not_routed_general": away,
+                "identical_to_base": len(found.same),
+                "asked_again_alone": found.again,
+            }
+
+        said = [[a.text, a.route and a.route.name] for a in gag.answers], [a.text for a in base.answers]
+        kept = self._asker.kept_costs("general-routing", "gag", questions.name, content_hash("agreement", said), counts)
+        return [
+            Row("gag", GENERAL, metric, count, None, None, len(questions.questions), "general-routing", questions.name)
+            for metric, count in (kept or {}).items()
+        ]
+
+    def _gag_and_base(self) -> tuple[Method, Method]:
+        methods = self._asker.methods(self.place.workspace)
+        return methods.method("gag"), methods.method("base")
+
     def _varied(self, table: str, name: str, workspace: Workspace, method: str, label: str) -> None:
         """A variant's rows, on the questions and metrics of its table."""
         chosen: Ablation | Any = getattr(self.place.config.tables, table)
@@ -200,19 +229,3 @@ class Bench:
 def _is_unseen(field_name: str, question: Question) -> bool:
     """Whether the field, which says that the projector saw the question's fact, is there and false."""
     return not question.meta.get(field_name, True)
-
-
-def _kept_general(questions: QuestionSet, results: Mapping[str, Evaluated]) -> list[Row]:
-    """How many general questions gag left to the base, and how many of these it answered word for word as the base."""
-    gag, base = results.get("gag"), results.get("base")
-    if gag is None or base is None:
-        return []
-    name, total = questions.name, len(questions.questions)
-    stayed = [i for i, a in enumerate(gag.answers) if a.route is not None and a.route.name == GENERAL]
-    away = [i for i, a in enumerate(gag.answers) if a.route is not None and a.route.name != GENERAL]
-    same = [i for i in stayed if gag.answers[i].text == base.answers[i].text]
-    counts = {"routed_general": len(stayed), "not_routed_general": len(away), "identical_to_base": len(same)}
-    return [
-        Row("gag", GENERAL, metric, float(count), None, None, total, "general-routing", name)
-        for metric, count in counts.items()
-    ]

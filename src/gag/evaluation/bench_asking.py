@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -72,7 +72,8 @@ class Asker:
         label, workspace = label or method, workspace or self.place.workspace
         asked = None if method in ROUTED else domain
         kept_as = label if table in ("main", "general") else f"{table} {label}"
-        log = AnswerLog(self.place.answers, kept_as, questions.name, self.place.answer_key(workspace, method, asked))
+        key = self.place.answer_key(workspace, method, asked)
+        log = AnswerLog(self.place.answers, kept_as, questions.name, key, questions.longest)
         try:
             self._answer(questions, log, label, partial(self._method, workspace, method, asked))
         except _Failed as failed:
@@ -86,7 +87,14 @@ class Asker:
                 Problem(table, label, questions.name, f"{first.question.id}: {first.error}", questions=len(failures))
             )
         metrics = [metric for metric in questions.metrics if self._works(metric)]
-        return scored(label, outcomes, metrics, self.judges, questions.cluster)
+        found = scored(label, outcomes, [m for m in metrics if m not in self.judges], cluster=questions.cluster)
+        values = dict(found.values)
+        for metric in (metric for metric in metrics if metric in self.judges):
+            try:
+                values |= scored(label, outcomes, [metric], self.judges).values
+            except Exception as error:  # it worked on another text: the other metrics are there all the same
+                self.problem(table, f"{metric} of {label}", questions.name, error)
+        return replace(found, values={metric: values[metric] for metric in metrics if metric in values})
 
     def _works(self, metric: str) -> bool:
         """Whether a metric can be computed here; said once where it cannot (its encoder or extra is missing)."""

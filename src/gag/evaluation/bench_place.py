@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -20,13 +20,11 @@ from gag.evaluation.bench_config import BenchConfig, BenchDomain, workspace_sett
 from gag.evaluation.datasets import dataset_names, read_dataset
 from gag.evaluation.metrics import REGISTRY
 from gag.methods.shelf import check_method
-from gag.records import GENERAL, Passage, Question, content_hash, read_questions, write_jsonl
+from gag.records import GENERAL, Passage, Question, content_hash, read_questions, spread, write_jsonl
 from gag.workspace import Workspace
 
 COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
 """What every answer on a domain's questions cost, after the metrics."""
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def check_names(config: BenchConfig) -> None:
     ):
         if form not in dataset_names():
             raise ConfigError(f"{where}: there is no format {form!r}.", f"Known ones: {', '.join(dataset_names())}.")
-    known = {name for name, metric in REGISTRY.items() if metric.takes not in ("routes", "clock")}
+    known = {name for name, metric in REGISTRY.items() if metric.takes not in ("routes", "clock", "paths")}
     tables = config.tables
     asked = [("metrics", config.metrics)]
     asked += [(f"domains.{name}.metrics", domain.metrics) for name, domain in config.domains.items()]
@@ -159,13 +157,6 @@ def check_names(config: BenchConfig) -> None:
         for name in names:
             if name not in known:
                 raise ConfigError(f"{where}: there is no metric {name!r}.", f"Known ones: {', '.join(sorted(known))}.")
-
-
-def spread(items: Sequence[_Item], limit: int | None) -> list[_Item]:
-    """At most `limit` of `items` in order, spread over all of them."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def _domains(config: BenchConfig, workspace: Workspace) -> dict[str, BenchDomain]:

@@ -10,11 +10,19 @@ from gag.evaluation.bench_found import Found, Problem
 from gag.evaluation.bench_place import COST_METRICS
 from gag.evaluation.routing_tables import OWN, RoutingResult
 from gag.evaluation.runner import Evaluated
-from gag.evaluation.table import Row, format_value, metric_format
+from gag.evaluation.table import (
+    NOT_MEASURED,
+    Row,
+    distinct,
+    escaped,
+    format_value,
+    heading,
+    markdown_line,
+    metric_format,
+    shown,
+)
 
-MISSING = "–"
 MARKS = {"better": "▲", "worse": "▼", "": ""}
-ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def views(config: BenchConfig, found: Found) -> list[View]:
     for result in found.routing:
         out += [_growing(result), _confusion(result)]
     for table, name in (("stages", "Stages"), ("readout", "Readout layer"), ("depth", "Retrieval depth")):
-        for dataset in _distinct(row.dataset for row in found.rows if row.table == table):
+        for dataset in distinct(row.dataset for row in found.rows if row.table == table):
             part = [row for row in found.rows if row.table == table and row.dataset == dataset]
             out.append(_grid(part, table, f"{name}: {dataset}", first="variant"))
     return [view for view in out if view.lines]
@@ -69,35 +77,30 @@ def views(config: BenchConfig, found: Found) -> list[View]:
 
 def markdown(view: View) -> str:
     """The table as Markdown with its title and note; ▲ and ▼ mark what is better or worse than the reference."""
-    lines = [_line(view.headings), _line(["---", *["---:"] * (len(view.headings) - 1)])]
+    lines = [markdown_line([escaped(name) for name in view.headings])]
+    lines.append(markdown_line(["---", *["---:"] * (len(view.headings) - 1)]))
     for cells in view.lines:
         lines.append(
-            _line([f"**{_escaped(c.text)}**{_tail(c)}" if c.best else _escaped(c.text) + _tail(c) for c in cells])
+            markdown_line([f"**{escaped(c.text)}**{_tail(c)}" if c.best else escaped(c.text) + _tail(c) for c in cells])
         )
     note = f"\n{view.note}\n" if view.note else ""
-    return f"### {_escaped(view.title)}\n{note}\n" + "\n".join(lines) + "\n"
+    return f"### {escaped(view.title)}\n{note}\n" + "\n".join(lines) + "\n"
 
 
 def findings(config: BenchConfig, found: Found) -> list[str]:
     """What the numbers say of every domain: which method is best, which cannot be told from it, and what each costs."""
-    out = []
+    out: list[str] = []
     metric = config.main_metric
-    for dataset, results in found.main.items():
-        means = {
-            name: next((row.value for row in result.rows(dataset) if row.metric == metric), None)
-            for name, result in results.items()
-        }
-        there = {name: value for name, value in means.items() if value is not None}
+    for dataset, results in found.main.items() if metric_format(metric).better else ():
+        there = {r.method: r for r in found.rows if (r.table, r.dataset, r.metric) == ("main", dataset, metric)}
         if len(there) < 2:
             continue
-        sign = -1.0 if metric_format(metric).better == "lower" else 1.0
-        best = max(there, key=lambda name: sign * there[name])
-        near = [name for name in there if name != best and not _apart(results[best], results[name], metric)]
-        said = f"{dataset}: {best} has the best {metric} ({_value(metric, there[best])}, {_tokens(results[best])})"
+        first = _best(there.values()) or next(iter(there.values()))
+        best = first.method
+        near = [name for name in there if name != best and not _beyond(results[best], results[name], metric)]
+        said = f"{dataset}: {best} has the best {metric} ({_said(first)})"
         if near:
-            said += "; not distinguishable from it: " + ", ".join(
-                f"{name} ({_value(metric, there[name])}, {_tokens(results[name])})" for name in near
-            )
+            said += "; not distinguishable from it: " + ", ".join(f"{name} ({_said(there[name])})" for name in near)
         else:
             said += "; every other method is worse beyond chance"
         out.append(said + ".")
@@ -120,26 +123,23 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
 
 def _main(config: BenchConfig, rows: Sequence[Row]) -> Iterable[View]:
     reference = config.reference
-    for table, suffix in (("main", ""), ("main-unseen", "")):
-        gaps = {(r.method, r.dataset, r.metric): r for r in rows if r.table == "main-difference" and table == "main"}
-        for dataset in _distinct(row.dataset for row in rows if row.table == table):
+    gaps = {(r.method, r.dataset, r.metric): r for r in rows if r.table == "main-difference"}
+    for table, note in (("main", ""), ("main-unseen", "Only the questions about facts that the projector never saw.")):
+        for dataset in distinct(row.dataset for row in rows if row.table == table):
             part = [row for row in rows if row.table == table and row.dataset == dataset]
-            counts = _counts(part)
-            view = _grid(part, "main", f"{dataset}{suffix} ({counts})", gaps=gaps, reference=reference)
-            note = "" if table == "main" else "Only the questions about facts that the projector never saw."
+            view = _grid(part, "main", f"{dataset} ({_counts(part)})", gaps=gaps, reference=reference)
             yield replace(view, note=note)
 
 
 def _costs(rows: Sequence[Row]) -> Iterable[View]:
-    for dataset in _distinct(row.dataset for row in rows if row.table == "cost"):
+    for dataset in distinct(row.dataset for row in rows if row.table == "cost"):
         part = [row for row in rows if row.table == "cost" and row.dataset == dataset]
-        view = _grid(part, "cost", f"Cost: {dataset} ({_counts(part)}, one at a time)")
-        yield view
+        yield _grid(part, "cost", f"Cost: {dataset} ({_counts(part)}, one at a time)")
 
 
 def _general(config: BenchConfig, rows: Sequence[Row]) -> Iterable[View]:
     gaps = {(r.method, r.dataset, r.metric): r for r in rows if r.table == "general-difference"}
-    for dataset in _distinct(row.dataset for row in rows if row.table == "general"):
+    for dataset in distinct(row.dataset for row in rows if row.table == "general"):
         part = [row for row in rows if row.table == "general" and row.dataset == dataset]
         yield _grid(part, "general", f"{dataset} ({_counts(part)})", gaps=gaps, reference=config.reference)
     yield from _change(config, gaps)
@@ -147,7 +147,7 @@ def _general(config: BenchConfig, rows: Sequence[Row]) -> Iterable[View]:
     if not routed:
         return
     lines = []
-    for dataset in _distinct(row.dataset for row in routed):
+    for dataset in distinct(row.dataset for row in routed):
         counts = {row.metric: int(row.value) for row in routed if row.dataset == dataset}
         total = next(row.n for row in routed if row.dataset == dataset)
         stayed, same = counts["routed_general"], counts["identical_to_base"]
@@ -160,7 +160,8 @@ def _general(config: BenchConfig, rows: Sequence[Row]) -> Iterable[View]:
         "General questions under gag",
         headings,
         tuple(lines),
-        "A question routed general goes to the base untouched: its answer must be identical.",
+        "A question routed general goes to the base untouched: its answer must be identical. Texts that differ are "
+        "asked again, each alone, since in bfloat16 the company in a batch can change a token.",
     )
 
 
@@ -168,14 +169,14 @@ def _change(config: BenchConfig, gaps: Mapping[tuple[str, str, str], Row]) -> It
     """How much every method changes the reference's score on general questions, a column a set and metric."""
     places = list(dict.fromkeys((row.dataset, row.metric) for row in gaps.values()))
     lines = []
-    for who in _distinct(row.method for row in gaps.values()):
+    for who in distinct(row.method for row in gaps.values()):
         line = [Cell(who.removesuffix(f" - {config.reference}"))]
         for dataset, metric in places:
             gap = gaps.get((who, dataset, metric))
-            text = MISSING if gap is None else format_value(gap, "brackets")
+            text = NOT_MEASURED if gap is None else format_value(gap, "brackets")
             line.append(Cell(text if gap is None or gap.value < 0 else f"+{text}", mark=_mark(gap)))
         lines.append(tuple(line))
-    headings = ("method", *(f"{dataset}: {_heading(metric)}" for dataset, metric in places))
+    headings = ("method", *(f"{dataset}: {_column(metric)}" for dataset, metric in places))
     yield View(
         "general", "general-change", f"Change from {config.reference}", headings, tuple(lines),
         "Paired differences with their 95 % intervals.",
@@ -239,8 +240,8 @@ def _grid(
 ) -> View:
     """Methods down and metrics across, the costs last."""
     cells: dict[tuple[str, str], Row] = {(row.method, row.metric): row for row in rows}
-    methods = _distinct(row.method for row in rows)
-    metrics = _distinct(row.metric for row in rows)
+    methods = distinct(row.method for row in rows)
+    metrics = distinct(row.metric for row in rows)
     best = {metric: _best([cells[m, metric] for m in methods if (m, metric) in cells]) for metric in metrics}
     lines = []
     for method in methods:
@@ -248,28 +249,32 @@ def _grid(
         for metric in metrics:
             row = cells.get((method, metric))
             if row is None:
-                line.append(Cell(MISSING, title="not measured"))
+                line.append(Cell(NOT_MEASURED, title="not measured"))
                 continue
             gap = (gaps or {}).get((f"{method} - {reference}", row.dataset, metric))
             line.append(
                 Cell(
                     format_value(row, "none" if metric in COST_METRICS else "plus_minus"),
                     mark=_mark(gap),
-                    best=metric not in COST_METRICS and best[metric] is row and len(methods) > 1,
+                    best=metric not in COST_METRICS and row.value == getattr(best[metric], "value", None),
                     title=_title(row, gap, reference),
                 )
             )
         lines.append(tuple(line))
     slug = f"{group}-{rows[0].dataset.replace('/', '-')}" if rows else group
-    return View(group, slug, title, (first, *map(_heading, metrics)), tuple(lines))
+    return View(group, slug, title, (first, *map(_column, metrics)), tuple(lines))
 
 
-def _best(rows: Sequence[Row]) -> Row | None:
-    """The row of the best mean; None where no direction is better or all are equal."""
-    if not rows or not metric_format(rows[0].metric).better or len({row.value for row in rows}) < 2:
+def _best(rows: Iterable[Row]) -> Row | None:
+    """The first row of the best mean of a metric; None where no direction is better or all are equal."""
+    rows = list(rows)
+    if len({row.value for row in rows}) < 2 or not metric_format(rows[0].metric).better:
         return None
-    sign = -1.0 if metric_format(rows[0].metric).better == "lower" else 1.0
-    return max(rows, key=lambda row: sign * row.value)
+    return max(rows, key=lambda row: _sign(row.metric) * row.value)
+
+
+def _sign(metric: str) -> float:
+    return -1.0 if metric_format(metric).better == "lower" else 1.0
 
 
 def _mark(gap: Row | None) -> str:
@@ -277,7 +282,7 @@ def _mark(gap: Row | None) -> str:
     if gap is None or gap.ci_low is None or gap.ci_high is None or not (gap.ci_low > 0 or gap.ci_high < 0):
         return ""
     better = metric_format(gap.metric).better
-    if not better or gap.n < 2 or gap.metric in COST_METRICS:
+    if not better or gap.metric in COST_METRICS:
         return ""
     return "better" if (gap.ci_low > 0) == (better == "higher") else "worse"
 
@@ -289,10 +294,8 @@ def _title(row: Row, gap: Row | None, reference: str) -> str:
     return "; ".join(parts)
 
 
-def _heading(metric: str) -> str:
-    shape = metric_format(metric)
-    arrow = ARROWS[shape.better]
-    return metric.replace("_", " ") + (f" ({shape.unit})" if shape.unit else "") + (f" {arrow}" if arrow else "")
+def _column(metric: str) -> str:
+    return heading(metric).replace("_", " ")
 
 
 def _counts(rows: Sequence[Row]) -> str:
@@ -300,36 +303,17 @@ def _counts(rows: Sequence[Row]) -> str:
     return f"{most} question{'s' if most != 1 else ''}"
 
 
-def _apart(one: Evaluated, other: Evaluated, metric: str) -> bool:
+def _beyond(one: Evaluated, other: Evaluated, metric: str) -> bool:
+    """Whether `one` is better beyond chance on the questions where both have a value."""
     gap = one.difference(other, metric)
-    return gap is not None and gap.excludes_zero
+    return gap is not None and gap.excludes_zero and _sign(metric) * gap.mean > 0
 
 
-def _value(metric: str, value: float) -> str:
-    shape = metric_format(metric)
-    text = format_value(Row("", "", metric, value, None, None, 1))
-    return f"{text} {shape.unit}" if shape.unit else text
-
-
-def _tokens(result: Evaluated) -> str:
-    counts = [a.knowledge_tokens for i, a in enumerate(result.answers) if i not in result.errors]
-    mean = sum(counts) / len(counts) if counts else 0.0
-    return f"{mean:.0f} added token{'' if round(mean) == 1 else 's'}"
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _said(row: Row) -> str:
+    """A method's mean and what its answers cost."""
+    tokens = f"{row.tokens or 0.0:.0f}"
+    return f"{shown(row.metric, row.value)}, {tokens} added token{'s' * (tokens != '1')}"
 
 
 def _tail(cell: Cell) -> str:
     return f" {MARKS[cell.mark]}" if cell.mark else ""
-
-
-def _escaped(text: str) -> str:
-    for sign in ("\\", "|", "*", "`", "<"):
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 from gag.errors import InputError, MissingExtra
 from gag.evaluation.abstention import abstained, abstained_rightly
+from gag.evaluation.graph_metrics import answer_f1, hits_at_1
 from gag.evaluation.numbers import final_number, has_number, number_accuracy
 from gag.records import Question
 
-Takes = Literal["answers", "value", "numbers", "answerability", "base", "encoder", "routes", "answer", "clock"]
+Takes = Literal["answers", "value", "numbers", "answerability", "base", "encoder", "routes", "answer", "clock", "paths"]
 """What a metric compares: the text with accepted answers, with a fact's `value`, with the numbers in the answers, or
 with whether there is an answer; else it needs the base's likelihoods, an encoder, the true routes, the counts that an
-Answer carries, or questions asked one at a time."""
+Answer carries, questions asked one at a time, or the plans and paths that a method on graphs shows."""
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -162,6 +163,8 @@ _TEXT = (
         "answerability",
         abstained_rightly,
     ),
+    Metric("hits_at_1", "The first line of the answer is an accepted answer.", "answers", hits_at_1),
+    Metric("answer_f1", "F1 of the answer's lines and the accepted answers, as sets.", "answers", answer_f1),
 )
 
 
@@ -174,6 +177,7 @@ _OTHERS = (
     Metric("bertscore", "BERTScore F1 with the configured encoder and layer.", "encoder"),
     Metric("sts", "Cosine similarity of the answer's and the accepted answer's sentence vectors.", "encoder", low=-1.0),
     Metric("routing_accuracy", "The question took its own route.", "routes"),
+    Metric("routing_macro", "The mean of the routes' own accuracies.", "routes"),
     _cost("nll", "Mean -log p of the first accepted answer's tokens, nats a token.", "base", decimals=3),
     _cost("added_tokens", "Tokens or slots added to the prompt for the domain's sake.", "answer"),
     _cost("prompt_tokens", "Tokens of the base's prompt, slots included.", "answer"),
@@ -184,6 +188,12 @@ _OTHERS = (
     _cost("total_p50", "Median seconds for the whole answer, one question at a time.", "clock", "s", 2),
     _cost("total_p95", "95th percentile of the seconds for the whole answer.", "clock", "s", 2),
     _cost("tokens_per_second", "Tokens a second after the first.", "clock"),
+    Metric("path_precision", "The share of the planned relation paths that are right ones.", "paths"),
+    Metric("path_recall", "The share of the right relation paths that were planned.", "paths"),
+    Metric("entailed", "The share of the answers that a shown path ends in.", "paths"),
+    Metric(
+        "follow_seconds", "Time to walk a question's plans.", "paths", None, 0.0, math.inf, "lower", 2, 1000.0, "ms"
+    ),
     _cost("peak_memory_gb", "Most memory in use: of the GPU where there is one, else resident.", "clock", "GB", 2),
 )
 

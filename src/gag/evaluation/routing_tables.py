@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gag.errors import ConfigError, InputError
-from gag.evaluation.bench_place import Place, spread
+from gag.evaluation.bench_place import Place
 from gag.evaluation.kept import keep, read_kept
 from gag.evaluation.table import Row
 from gag.models.loading import load_encoder
 from gag.pipeline import Build
 from gag.progress import Progress
-from gag.records import GENERAL, Question, content_hash, questions_hash, read_questions
+from gag.records import GENERAL, Question, content_hash, questions_hash, read_questions, spread
 from gag.routing.accuracy import RoutingAccuracy, Share, grow
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import pool_banks, route_of

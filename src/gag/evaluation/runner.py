@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gag.errors import RunError
 from gag.evaluation.answers import Outcome, ask
@@ -18,9 +18,9 @@ COSTS: dict[str, Callable[[Answer], float]] = {
     "added_tokens": lambda answer: float(answer.knowledge_tokens),
     "prompt_tokens": lambda answer: float(answer.prompt_tokens),
     "completion_tokens": lambda answer: float(answer.completion_tokens),
-    "seconds": lambda answer: answer.timings.get("total", 0.0),
+    "seconds": lambda answer: answer.timings.get("total", math.nan),
 }
-"""What an answer cost, by metric name."""
+"""What an answer cost, by metric name; NaN where its method does not say."""
 
 Judge = Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[float]]
 """A metric that needs a model: scores of many predictions, each against its accepted answers, in one call."""
@@ -52,11 +52,8 @@ class Evaluated:
         `seconds` and `tokens` of a row are the means over the same questions. No row where no question has a value.
         """
         kept = [i for i, question in enumerate(self.questions) if only is None or only(question)]
-        answered = [self.answers[i] for i in kept if i not in self.errors]
-        seconds, tokens = (
-            (sum(map(COSTS[cost], answered)) / len(answered) if answered and table else None)
-            for cost in ("seconds", "added_tokens")
-        )
+        answered = [self.answers[i] for i in kept if table and i not in self.errors]
+        seconds, tokens = (_mean(map(COSTS[cost], answered)) for cost in ("seconds", "added_tokens"))
         rows = []
         for metric, values in self.values.items():
             there = [i for i in kept if math.isfinite(values[i])]
@@ -64,11 +61,8 @@ class Evaluated:
                 continue
             clusters = [self._cluster(self.questions[i]) for i in there]
             mean = mean_interval([values[i] for i in there], clusters=clusters)
-            rows.append(
-                Row(
-                    self.method, domain, metric, mean.mean, mean.low, mean.high, mean.n, table, dataset, seconds, tokens
-                )
-            )
+            row = Row.from_interval(self.method, domain, metric, mean)
+            rows.append(replace(row, table=table, dataset=dataset, seconds=seconds, tokens=tokens))
         return rows
 
     def difference(self, other: Evaluated, metric: str) -> Interval | None:
@@ -87,8 +81,10 @@ class Evaluated:
         clusters = [self._cluster(self.questions[i]) for i in both]
         return paired_difference([mine[i] for i in both], [theirs[i] for i in both], clusters=clusters)
 
-    def _cluster(self, question: Question) -> str:
-        return str(question.meta.get(self.cluster, question.id))
+    def _cluster(self, question: Question) -> tuple[str, str]:
+        """What a question stands and falls with: its fact, or itself where it names none."""
+        fact = question.meta.get(self.cluster)
+        return ("question", question.id) if fact is None else ("fact", str(fact))
 
 
 def evaluate(
@@ -143,8 +139,11 @@ def _values(metric: str, outcomes: Sequence[Outcome], judges: Mapping[str, Judge
 
 def _failed(metric: str, question: Question) -> float:
     """The score of no answer at all: 0 where more is better, unless the question has not what the metric takes."""
-    if metric_format(metric).better != "higher" or (
-        metric in METRICS and math.isnan(METRICS[metric].of(question, "-"))
-    ):
-        return _MISSING
-    return 0.0
+    lacking = math.isnan(METRICS[metric].of(question, "-")) if metric in METRICS else not question.answers
+    return _MISSING if lacking or metric_format(metric).better != "higher" else 0.0
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    """The mean of those that are numbers; None where none is."""
+    there = [value for value in values if math.isfinite(value)]
+    return sum(there) / len(there) if there else None

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
 
+from gag.atomic import new_file
 from gag.errors import InputError
-from gag.evaluation.metrics import REGISTRY
+from gag.evaluation.metrics import REGISTRY, Metric
 from gag.evaluation.statistics import Interval
 
 IntervalStyle = Literal["plus_minus", "brackets", "none"]
 """How an interval is shown: 62.0 ±7.1 (half its width), 62.0 [54.8, 69.0] (its ends), or not at all."""
 
-_MISSING = "–"
+NOT_MEASURED = "–"
+"""What stands in a cell without a value."""
+
+_ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 @dataclass(frozen=True)
@@ -45,30 +48,36 @@ class Row:
 
     @staticmethod
     def from_interval(method: str, domain: str, metric: str, interval: Interval) -> Row:
-        """The row of a mean and its interval."""
-        return Row(method, domain, metric, interval.mean, interval.low, interval.high, interval.n)
+        """The row of a mean and its interval; null ends where a single unit was drawn, which says nothing of them."""
+        low, high = (interval.low, interval.high) if interval.units > 1 else (None, None)
+        return Row(method, domain, metric, interval.mean, low, high, interval.n)
 
 
-@dataclass(frozen=True)
-class Format:
-    """How a metric is shown: its unit in the heading, its decimals, what it is multiplied by, which way is better."""
-
-    decimals: int
-    scale: float = 1.0
-    unit: str = ""
-    better: Literal["higher", "lower", ""] = ""
+_COLUMNS = tuple(field.name for field in fields(Row))
+_NEEDED = tuple(field.name for field in fields(Row) if field.default is MISSING)
 
 
-_FORMATS = {"routing_macro": Format(decimals=1, scale=100.0, unit="%", better="higher")}
-_ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
-
-
-def metric_format(metric: str) -> Format:
+def metric_format(metric: str) -> Metric:
     """How `metric` is shown; three decimals, no unit and no direction for one that is not known here."""
-    known = REGISTRY.get(metric)
-    if known is None:
-        return _FORMATS.get(metric, Format(decimals=3))
-    return Format(known.decimals, known.scale, known.unit, known.better)
+    return REGISTRY.get(metric) or Metric(metric, "", "answer", better="", decimals=3, scale=1.0, unit="")
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Each name once, in order of first appearance."""
+    return list(dict.fromkeys(names))
+
+
+def heading(metric: str) -> str:
+    """The metric's name with its unit and an arrow towards what is better."""
+    shape = metric_format(metric)
+    unit = f" ({shape.unit})" if shape.unit else ""
+    return f"{metric}{unit}{_ARROWS[shape.better]}"
+
+
+def shown(metric: str, value: float) -> str:
+    """One value in its metric's format, with its unit."""
+    unit = metric_format(metric).unit
+    return format_value(Row("", "", metric, value, None, None, 1)) + (f" {unit}" if unit else "")
 
 
 def format_value(row: Row, intervals: IntervalStyle = "plus_minus") -> str:
@@ -83,7 +92,7 @@ def format_value(row: Row, intervals: IntervalStyle = "plus_minus") -> str:
 
 
 def write_results(path: str | Path, rows: Iterable[Row]) -> None:
-    """Write `rows` as one JSON list, to a temporary sibling that is then renamed; raises InputError for NaN.
+    """Write `rows` as one JSON list, atomically; raises InputError for NaN, RunError for the disk's errors.
 
     The columns of a comparison are there for all rows or, where no row has any of them, for none.
     """
@@ -91,7 +100,7 @@ def write_results(path: str | Path, rows: Iterable[Row]) -> None:
     wanted = _COLUMNS if any(row.table for row in rows) else _NEEDED
     try:
         lines = [
-            json.dumps({name: asdict(row)[name] for name in wanted}, ensure_ascii=False, allow_nan=False)
+            json.dumps({name: getattr(row, name) for name in wanted}, ensure_ascii=False, allow_nan=False)
             for row in rows
         ]
     except ValueError:
@@ -99,28 +108,8 @@ def write_results(path: str | Path, rows: Iterable[Row]) -> None:
             f"A result for {path} is not a finite number.", "Look at the method's answers; JSON holds no NaN."
         ) from None
     text = "[\n" + ",\n".join(f"  {line}" for line in lines) + "\n]\n" if lines else "[]\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_results(path: str | Path) -> list[Row]:
-    """The rows of a results.json; raises InputError with the file and the row for anything it refuses."""
-    path = Path(path)
-    hint = "Evaluate again to write it anew."
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path} does not exist.", "Check the path; an evaluation writes results.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise InputError(f"{path} is not JSON.", hint) from None
-    if not isinstance(rows, list):
-        raise InputError(f"{path} is not a list of rows.", hint)
-    return [_row(row, f"{path} row {number}") for number, row in enumerate(rows, 1)]
 
 
 def rich_tables(rows: Sequence[Row], *, intervals: IntervalStyle = "plus_minus") -> list[Table]:
@@ -129,7 +118,7 @@ def rich_tables(rows: Sequence[Row], *, intervals: IntervalStyle = "plus_minus")
     Raises InputError when two rows give the same cell.
     """
     tables = []
-    for domain in _distinct(row.domain for row in rows):
+    for domain in distinct(row.domain for row in rows):
         headings, lines = _grid(rows, domain, intervals)
         table = Table(title=Text(_title(rows, domain)), title_justify="left")
         for number, heading in enumerate(headings):
@@ -143,13 +132,25 @@ def rich_tables(rows: Sequence[Row], *, intervals: IntervalStyle = "plus_minus")
 def markdown_table(rows: Sequence[Row], *, intervals: IntervalStyle = "plus_minus") -> str:
     """The same tables as Markdown, a bold caption before each; raises InputError as `rich_tables` does."""
     parts = []
-    for domain in _distinct(row.domain for row in rows):
+    for domain in distinct(row.domain for row in rows):
         headings, lines = _grid(rows, domain, intervals)
-        rule = _markdown_line(["---"] + ["---:"] * (len(headings) - 1))
-        cells = [_markdown_line([_plain(cell) for cell in line]) for line in (headings, *lines)]
+        rule = markdown_line(["---"] + ["---:"] * (len(headings) - 1))
+        cells = [markdown_line([escaped(line[0]), *line[1:]]) for line in ([*map(escaped, headings)], *lines)]
         table = "\n".join([cells[0], rule, *cells[1:]])
-        parts.append(f"**{_plain(_title(rows, domain))}**\n\n{table}\n")
+        parts.append(f"**{escaped(_title(rows, domain))}**\n\n{table}\n")
     return "\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """`text` on one line of Markdown, none of it read as markup."""
+    for sign in ("\\", "|", "*", "`", "<", "["):
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; the cells are escaped already."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def _grid(rows: Sequence[Row], domain: str, intervals: IntervalStyle) -> tuple[list[str], list[list[str]]]:
@@ -161,9 +162,9 @@ def _grid(rows: Sequence[Row], domain: str, intervals: IntervalStyle) -> tuple[l
                 f"Two results give {row.metric} of {row.method} on {domain}.", "Keep one row a method, domain, metric."
             )
         cells[row.method, row.metric] = format_value(row, intervals)
-    methods, metrics = _distinct(method for method, _ in cells), _distinct(metric for _, metric in cells)
-    lines = [[method, *[cells.get((method, metric), _MISSING) for metric in metrics]] for method in methods]
-    return ["method", *[_heading(metric) for metric in metrics]], lines
+    methods, metrics = distinct(method for method, _ in cells), distinct(metric for _, metric in cells)
+    lines = [[method, *[cells.get((method, metric), NOT_MEASURED) for metric in metrics]] for method in methods]
+    return ["method", *[heading(metric) for metric in metrics]], lines
 
 
 def _title(rows: Sequence[Row], domain: str) -> str:
@@ -172,42 +173,9 @@ def _title(rows: Sequence[Row], domain: str) -> str:
     return f"{domain} ({shown} question{'' if counts == [1] else 's'})"
 
 
-def _heading(metric: str) -> str:
-    shape = metric_format(metric)
-    unit = f" ({shape.unit})" if shape.unit else ""
-    return f"{metric}{unit}{_ARROWS[shape.better]}"
-
-
-def _number(value: float, shape: Format) -> str:
+def _number(value: float, shape: Metric) -> str:
     text = f"{value * shape.scale:,.{shape.decimals}f}"
     # A small time or loss must not read as nothing: two significant digits instead.
     if value and not text.strip("-0."):
         return f"{value * shape.scale:.2g}"
     return text
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*").replace("\n", " ")
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-_COLUMNS = tuple(field.name for field in fields(Row))
-_NEEDED = tuple(field.name for field in fields(Row) if field.default is MISSING)
-
-
-def _row(row: Any, where: str) -> Row:
-    if not isinstance(row, dict) or not set(_NEEDED) <= set(row) <= set(_COLUMNS):
-        raise InputError(f"{where} does not have the fields {', '.join(_NEEDED)}.", "Evaluate again to write it anew.")
-    texts = all(isinstance(row.get(name, ""), str) for name in ("method", "domain", "metric", "table", "dataset"))
-    ends = [row[name] for name in ("ci_low", "ci_high", "seconds", "tokens") if row.get(name) is not None]
-    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (row["value"], *ends))
-    if not texts or not numbers or type(row["n"]) is not int:
-        raise InputError(f"{where} has a field of the wrong kind.", "Evaluate again to write it anew.")
-    return Row(**row)

@@ -25,9 +25,8 @@ from gag.methods.method import BaseBacked, Method, Preparing
 from gag.methods.rag import RAG, Retriever, with_passages
 from gag.models.base import Base
 from gag.prompts import Message
-from gag.records import Question, Route, content_hash, questions_hash, read_questions
+from gag.records import Question, Route, content_hash, questions_hash, read_questions, spread
 from gag.system import GAG
-from gag.training.paraphrase import spread
 
 if TYPE_CHECKING:
     from gag.methods.shelf import Shelf

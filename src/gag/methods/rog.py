@@ -25,7 +25,7 @@ from gag.graph.store import Graph, graph_folder
 from gag.methods.rog_training import trained_rog
 from gag.models.experts import with_adapter
 from gag.models.loading import load_causal_lm
-from gag.records import Answer, Question
+from gag.records import Answer, Question, spread
 from gag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -74,28 +74,17 @@ class ReasoningOnGraphs:
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer a question, in order; its text has one answer a line."""
-        cases = self._cases(questions)
-        out = []
-        for question, case in zip(questions, cases, strict=True):
-            answers = self._answers(case)
-            said = case.said or Said("", 0, 0, 0)
-            out.append(
-                Answer(
-                    question_id=question.id,
-                    text="\n".join(text for text, _ in answers),
-                    method=self.name,
-                    prompt_tokens=said.prompt_tokens,
-                    knowledge_tokens=said.path_tokens,
-                    completion_tokens=said.completion_tokens,
-                    timings={**case.seconds, "total": sum(case.seconds.values())},
-                    background="\n".join(case.lines),
-                )
-            )
-        return out
+        return [self._answer(q, case) for q, case in zip(questions, self._cases(questions), strict=True)]
 
     def explain(self, questions: Sequence[Question]) -> list[Explanation]:
         """Answers with the plans and the paths that lead to them, each of which was found in the graph once more."""
         return [self._explanation(case) for case in self._cases(questions)]
+
+    def answer_and_explain(self, questions: Sequence[Question]) -> tuple[list[Answer], list[Explanation]]:
+        """Both, of one and the same run."""
+        cases = self._cases(questions)
+        answers = [self._answer(q, case) for q, case in zip(questions, cases, strict=True)]
+        return answers, [self._explanation(case) for case in cases]
 
     def _cases(self, questions: Sequence[Question]) -> list[_Case]:
         cases = []
@@ -148,8 +137,7 @@ class ReasoningOnGraphs:
         for hop in range(1, self.config.hops + 1):
             ends = [(walk, end) for walk in case.walks for end in walk.ends(hop)]
             most = min((self.config.lines - len(paths)) // (self.config.hops - hop + 1), len(ends))
-            spread = [ends[i * len(ends) // most] for i in range(most)]
-            paths += [path for walk, end in spread for path in walk.paths_to(end, 1, hop)]
+            paths += [path for walk, end in spread(ends, most) for path in walk.paths_to(end, 1, hop)]
         return paths
 
     def _answers(self, case: _Case) -> list[tuple[str, str | None]]:
@@ -173,6 +161,19 @@ class ReasoningOnGraphs:
                     weight[end] = weight.get(end, 0.0) + (walked.plan.probability if walked.plan else 1.0)
                     order.setdefault(end, len(order))
         return sorted(weight, key=lambda end: (-weight[end], order[end]))
+
+    def _answer(self, question: Question, case: _Case) -> Answer:
+        said = case.said or Said("", 0, 0, 0)
+        return Answer(
+            question_id=question.id,
+            text="\n".join(text for text, _ in self._answers(case)),
+            method=self.name,
+            prompt_tokens=said.prompt_tokens,
+            knowledge_tokens=said.path_tokens,
+            completion_tokens=said.completion_tokens,
+            timings={**case.seconds, "total": sum(case.seconds.values())},
+            background="\n".join(case.lines),
+        )
 
     def _explanation(self, case: _Case) -> Explanation:
         plans = []

@@ -24,10 +24,10 @@ from gag.models import chat
 from gag.models.base import Base
 from gag.models.projector import Projector, ProjectorShape
 from gag.prompts import PARAPHRASES, Prompts
-from gag.records import Passage, Question, content_hash, questions_hash
+from gag.records import Passage, Question, content_hash, questions_hash, spread
 from gag.steps import PROJECTOR_FILE, AlignmentStep, said
 from gag.training.alignment import Example, alignment_examples, with_teacher
-from gag.training.paraphrase import paraphrase_examples, spread
+from gag.training.paraphrase import paraphrase_examples
 
 if TYPE_CHECKING:
     from gag.methods.shelf import Shelf

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase
 
 from gag.config import ModelsConfig, RetrievalConfig
 from gag.errors import ModelError
 from gag.models.loading import LoadedModel, load_encoder
+from gag.models.text_states import TextStates, readable_tokens
 from gag.records import content_hash
 from gag.retrieval.colbert import colbert_layouts, read_projection, read_settings
 from gag.retrieval.layout import Layout, Window
 
 Kind = Literal["colbert", "encoder"]
-
-UNLIMITED = 1_000_000
-"""A tokenizer without a limit names a number above this."""
 
 USUAL_LIMIT = 512
 """Tokens of a window for an encoder that names no limit at all."""
@@ -79,26 +75,24 @@ class TokenEncoder:
         *,
         projection: Float[Tensor, "d hidden"] | None = None,
         batch_size: int = 32,
+        texts: TextStates | None = None,
     ) -> None:
         self.name = loaded.source
         self.kind: Kind = "encoder" if projection is None else "colbert"
         self.batch_size = batch_size
-        self._layouts = {"question": questions, "passage": passages}
-        self._tokenizer = loaded.tokenizer
-        self._tokenizing = threading.Lock()  # a fast tokenizer's settings may not change while another thread uses it
-        self._model: nn.Module = loaded.model.base_model.eval()  # of a causal LM the last states, without its head
+        self._questions, self._passages = questions, passages
+        self._texts = texts or TextStates(loaded.model, loaded.tokenizer, loaded.source)
         self._projection = None if projection is None else projection.to(loaded.model.device)
-        hidden = int(loaded.model.config.get_text_config().hidden_size)
-        self.dimension = hidden if projection is None else len(projection)
+        self.dimension = self._texts.dimension if projection is None else len(projection)
         self.fingerprint = _fingerprint(loaded, projection, questions, passages)
-        parameters = inspect.signature(self._model.forward).parameters
-        self._options: dict[str, Any] = {"use_cache": False} if "use_cache" in parameters else {}
 
     @classmethod
-    def from_loaded(cls, loaded: LoadedModel, config: RetrievalConfig) -> TokenEncoder:
+    def from_loaded(
+        cls, loaded: LoadedModel, config: RetrievalConfig, *, texts: TextStates | None = None
+    ) -> TokenEncoder:
         """A ColBERT encoder where the checkpoint has its projection, else the model's token states as they are.
 
-        Raises ModelError for a window that the model cannot read.
+        `texts` reads the same model already. Raises ModelError for a window that the model cannot read.
         """
         limit = _limit(loaded, config.window)
         projection = read_projection(loaded)
@@ -110,15 +104,15 @@ class TokenEncoder:
             questions, passages = colbert_layouts(loaded, read_settings(loaded.folder), limit, config.window)
         if min(questions.room, passages.room) < 1:
             raise ModelError(f"The encoder {loaded.source} has no room for a text.", "Raise retrieval.window.")
-        return cls(loaded, questions, passages, projection=projection, batch_size=config.batch_size)
+        return cls(loaded, questions, passages, projection=projection, batch_size=config.batch_size, texts=texts)
 
     def queries(self, texts: Sequence[str]) -> list[Float[Tensor, "q d"]]:
         """The token vectors of questions, in order; equal texts get equal bits. Raises ModelError."""
-        return self._encode(texts, self._layouts["question"])
+        return self._encode(texts, self._questions)
 
     def passages(self, texts: Sequence[str]) -> list[Float[Tensor, "t d"]]:
         """The token vectors of passages, in order; nothing of a long one is left out. Raises ModelError."""
-        return self._encode(texts, self._layouts["passage"])
+        return self._encode(texts, self._passages)
 
     def _encode(self, texts: Sequence[str], layout: Layout) -> list[Tensor]:
         """Windows of all texts, sorted by length so that a batch has little padding, put together again by text.
@@ -126,7 +120,7 @@ class TokenEncoder:
         In float32 a text's vectors do not depend on the others to 1e-5.
         """
         distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
-        windows = [layout.windows(ids) for ids in self._tokenize(list(distinct))]
+        windows = [layout.windows(ids) for ids in self._tokenize(list(distinct), layout)]
         places = [(text, part) for text, parts in enumerate(windows) for part in range(len(parts))]
         places.sort(key=lambda place: -len(windows[place[0]][place[1]].ids))
         found: list[list[Tensor]] = [[torch.empty(0)] * len(parts) for parts in windows]
@@ -137,43 +131,18 @@ class TokenEncoder:
         whole = [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in found]
         return [whole[distinct[text]] for text in texts]
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        well_formed = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]  # lone surrogates
-        with self._tokenizing:
-            rows: list[list[int]] = self._tokenizer(
-                well_formed,
-                add_special_tokens=False,
-                split_special_tokens=True,  # a text is plain text whatever it holds
-                return_attention_mask=False,
-                verbose=False,  # longer than the model's limit is as it should be here
-            )["input_ids"]
-        special = self._layouts["passage"].before or self._layouts["passage"].after
-        return rows if special else [row or [_blank(self._tokenizer)] for row in rows]
+    def _tokenize(self, texts: list[str], layout: Layout) -> list[list[int]]:
+        # Longer than the model's limit is as it should be here: windows are cut from it.
+        rows = self._texts.tokenize(texts, add_special_tokens=False, verbose=False)
+        return rows if layout.before or layout.after else [row or [self._texts.blank] for row in rows]
 
-    @torch.no_grad()
     def _forward(self, windows: list[Window]) -> list[Tensor]:
-        """The kept vectors of each window; padding is on the right whatever the tokenizer's own side is."""
-        longest = max(len(window.ids) for window in windows)
-        ids = torch.full((len(windows), longest), self._tokenizer.pad_token_id or 0)
-        attended, kept = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-        for row, window in enumerate(windows):
-            length = len(window.ids)
-            ids[row, :length] = torch.tensor(window.ids)
-            attended[row, :length] = torch.tensor(window.attended, dtype=attended.dtype)
-            kept[row, :length] = torch.tensor(window.kept)
-        device = next(self._model.parameters()).device
-        states = self._model(input_ids=ids.to(device), attention_mask=attended.to(device), **self._options)
-        vectors = states.last_hidden_state.float()
-        if self._projection is not None:
-            vectors = vectors @ self._projection.T
-        vectors = normalize(vectors, dim=-1).cpu()
-        if not bool(torch.isfinite(vectors[kept]).all()):
-            raise ModelError(
-                f"The encoder {self.name} gave values that are not numbers.", "Set its dtype to float32 in gag.yaml."
-            )
-        return [row[keep] for row, keep in zip(vectors, kept, strict=True)]
+        """The kept vectors of each window."""
+        states, _ = self._texts.states([window.ids for window in windows], [window.attended for window in windows])
+        vectors = normalize(states if self._projection is None else states @ self._projection.T, dim=-1).cpu()
+        rows = [row[: len(w.kept)][torch.tensor(w.kept)] for row, w in zip(vectors, windows, strict=True)]
+        self._texts.checked(torch.cat(rows))
+        return rows
 
 
 def _fingerprint(loaded: LoadedModel, projection: Tensor | None, *layouts: Layout) -> str:
@@ -183,9 +152,7 @@ def _fingerprint(loaded: LoadedModel, projection: Tensor | None, *layouts: Layou
 
 def _limit(loaded: LoadedModel, window: int | None) -> int:
     """The most tokens the model reads at once; raises ModelError where `window` is more."""
-    positions = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    named = [int(loaded.tokenizer.model_max_length), *([positions] if isinstance(positions, int) else [])]
-    limit = min([n for n in named if 0 < n < UNLIMITED], default=max(USUAL_LIMIT, window or 0))
+    limit = readable_tokens(loaded.model, loaded.tokenizer) or max(USUAL_LIMIT, window or 0)
     if window is not None and window > limit:
         raise ModelError(
             f"retrieval.window is {window} tokens, and the encoder {loaded.source} reads {limit}.",
@@ -200,9 +167,3 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...]
     whole = tokenizer("a")["input_ids"]
     start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
     return tuple(whole[:start]), tuple(whole[start + len(bare) :])
-
-
-def _blank(tokenizer: PreTrainedTokenizerBase) -> int:
-    """What stands for an empty text where the tokenizer adds nothing of its own."""
-    known = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
-    return next((int(token) for token in known if token is not None), 0)

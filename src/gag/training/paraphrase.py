@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from torch import Tensor
 
@@ -11,8 +10,6 @@ from gag.models import chat
 from gag.models.base import Base
 from gag.prompts import Prompts
 from gag.training.alignment import Example
-
-_Item = TypeVar("_Item")
 
 
 def paraphrase_examples(base: Base, texts: Sequence[str], states: Sequence[Tensor], tokens: int) -> list[Example]:
@@ -26,10 +23,3 @@ def paraphrase_examples(base: Base, texts: Sequence[str], states: Sequence[Tenso
         answer = chat.encode_answer(text, base.tokenizer)[: min(tokens, base.context - len(prompt.ids))]
         out.append(Example(prompt, tuple(answer), state, text))
     return out
-
-
-def spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    """At most `count` of `items`, evenly spread over them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]

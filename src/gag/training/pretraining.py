@@ -16,27 +16,26 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from gag.atomic import new_file
 from gag.config import AlignmentConfig, Config, ReadoutConfig
-from gag.models import chat
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.fingerprint import frozen
 from gag.models.packaged import cache_folder
 from gag.models.projector import Projector, ProjectorShape
-from gag.models.readout import segment_embeddings
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
-from gag.records import Question, content_hash
-from gag.training.alignment import Alignment, alignment_examples
+from gag.records import content_hash
+from gag.training.alignment import CHECKPOINT, Alignment, alignment_examples
 from gag.training.counterfactual import general_pairs
 from gag.training.foreign import word_pieces
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill_forced
+from gag.training.warm_start import warm_start_targets
 
 FIELD = "a private field"
 """What stands for a domain's field in the prompts."""
@@ -96,7 +95,7 @@ class Pretraining:
         lock = FileLock(folder / ".lock")
         main = processes().is_main_process
         if main:
-            lock.acquire()  # another workspace may be making the same one: then wait for it
+            _acquire(lock, on_progress)
         try:
             kept = path.is_file()
             processes().wait_for_everyone()  # nobody writes before everybody has looked
@@ -117,19 +116,22 @@ class Pretraining:
         pairs = general_pairs(self.texts, projector.pretrain_pairs, self.config.alignment.seed, pieces=pieces)
         fill_forced(store, lambda: self.expert, pairs, readout, on_progress)
         states = store.load_forced(pairs)
+        kept = {"seed", "batch_tokens", "prefix_cache_gb", "checkpoint_every"}  # what changes no result, and the seed
         settings = AlignmentConfig(
             learning_rate=projector.pretrain_learning_rate,
             batch_size=projector.pretrain_batch_size,
             epochs=1,
             dev_share=0.0,
-            seed=self.config.alignment.seed,
+            **self.config.alignment.model_dump(include=kept),
         )
         examples = alignment_examples(self.base, self.prompts, pairs, states, readout.slots, settings)
         torch.manual_seed(settings.seed)
         shape = ProjectorShape(states[0].shape[-1], self.base.hidden_size, readout.slots, len(readout.layers))
         module = Projector(projector, shape)
         first = WARM_START_PAIRS
-        targets = self._targets(pairs[:first]) if projector.warm_start == "regression" else None
+        targets = None
+        if projector.warm_start == "regression":
+            targets = warm_start_targets(self.base, [pair.answers[0] for pair in pairs[:first]], readout.slots)
         module.initialise(states[:first], self.base.table.weight, targets)
         with frozen(self.base.model, "the base"):
             aligned = Alignment(
@@ -143,13 +145,17 @@ class Pretraining:
             with new_file(folder / PRETRAINED_FILE) as partial:
                 partial.write_bytes(save(aligned.tensors))
             shutil.rmtree(store.folder, ignore_errors=True)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
         processes().wait_for_everyone()
 
-    def _targets(self, pairs: Sequence[Question]) -> Tensor:
-        """The base's embeddings of each text's segments [n, slots, d_base]."""
-        table, slots = self.base.table.weight, self.config.readout.slots
-        said = [chat.encode_answer(pair.answers[0], self.base.tokenizer) for pair in pairs]
-        return torch.stack([segment_embeddings(ids[:-1] or ids, table, slots) for ids in said]).cpu()
+
+def _acquire(lock: FileLock, on_progress: Progress) -> None:
+    """Take `lock`; where another workspace is making the same projector, say so and wait for it."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_progress("pretraining", 0, 1, "waiting for another process that makes the same one")
+        lock.acquire()
 
 
 def shipped_folder() -> Traversable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gag.evaluation.report.series import Point, Series
 from gag.evaluation.routing_tables import MapPoint, PrototypeMap
@@ -16,8 +16,6 @@ from gag.evaluation.routing_tables import MapPoint, PrototypeMap
 WIDTH = 380
 _LABEL, _RIGHT, _ROW = 92, 52, 25
 _PLOT_LEFT, _PLOT_RIGHT, _PLOT_TOP, _PLOT_HEIGHT = 48, 12, 12, 200
-OWN_PREFIX = "gag"
-"""Methods that begin like this are drawn in the accent colour."""
 
 
 def bar_chart(series: Series, reference: str) -> str:
@@ -33,7 +31,7 @@ def bar_chart(series: Series, reference: str) -> str:
     body = [_line(x(t), 4, x(t), bottom, "grid") + _text(x(t), bottom + 16, _tick(t, ticks), "tick mid") for t in ticks]
     for number, point in enumerate(series.points):
         y = 8 + _ROW * number
-        kind = "ref" if point.label == reference else "own" if point.label.startswith(OWN_PREFIX) else "bar"
+        kind = point.kind(reference)
         start, end = sorted((x(0.0), x(point.value)))
         parts = [
             f'<rect class="hit" x="0" y="{y:.1f}" width="{WIDTH}" height="{_ROW}"/>',
@@ -72,7 +70,7 @@ def scatter_chart(series: Series, reference: str) -> str:
     labels = _apart([(x(p.x or 1.0), y(p.value)) for p in series.points])
     for point, label_y in zip(series.points, labels, strict=True):
         at, up = x(point.x or 1.0), y(point.value)
-        kind = "ref" if point.label == reference else "own" if point.label.startswith(OWN_PREFIX) else "bar"
+        kind = point.kind(reference)
         parts = []
         if point.low is not None and point.high is not None:
             parts.append(_line(at, y(point.low), at, y(point.high), "whisker soft"))
@@ -105,7 +103,7 @@ def curve_chart(series: Series) -> str:
     ]
     path = " ".join(f"{'M' if i == 0 else 'L'}{x(i):.1f} {y(p.value):.1f}" for i, p in enumerate(series.points))
     body.append(f'<path class="curve" d="{path}"/>')
-    word = _first_word(series.points)
+    word = series.varied
     for number, point in enumerate(series.points):
         parts = []
         if point.low is not None and point.high is not None:
@@ -184,17 +182,8 @@ def _apart(places: Sequence[tuple[float, float]]) -> list[float]:
     return heights
 
 
-def _first_word(points: Sequence[Point]) -> str:
-    """What all labels begin with: "layer " or "k = "."""
-    first = points[0].label
-    for word in ("layer ", "k = "):
-        if first.startswith(word) and all(point.label.startswith(word) for point in points):
-            return word
-    return ""
-
-
-def _whisker(x: object, point: Point, y: float) -> str:
-    if point.low is None or point.high is None or not callable(x):
+def _whisker(x: Callable[[float], float], point: Point, y: float) -> str:
+    if point.low is None or point.high is None:
         return ""
     low, high = x(point.low), x(point.high)
     return (

@@ -22,7 +22,7 @@ from gag.evaluation.bench_views import MARKS, View, findings, group_note, proble
 from gag.evaluation.report.charts import bar_chart, curve_chart, map_chart, scatter_chart
 from gag.evaluation.report.series import bars, cost_and_quality, curves
 from gag.evaluation.runner import COSTS, Evaluated
-from gag.evaluation.table import Row, format_value, metric_format
+from gag.evaluation.table import shown
 from gag.records import Answer, Question
 
 RIGHT = ("fact_recall", "number_accuracy", "final_number", "contains", "exact_match")
@@ -193,7 +193,7 @@ def _answer(result: Evaluated, i: int, method: int) -> dict[str, Any]:
         if metric not in COSTS and math.isfinite(values[i])
     }
     if scores:
-        out["x"] = ", ".join(f"{metric.replace('_', ' ')} {_score(metric, value)}" for metric, value in scores.items())
+        out["x"] = ", ".join(f"{metric.replace('_', ' ')} {shown(metric, value)}" for metric, value in scores.items())
     if said.route is not None:
         out["o"] = said.route.name
     if said.background:
@@ -209,6 +209,8 @@ def _right(question: Question, values: Mapping[str, Sequence[float]], i: int) ->
 
 def _judging(question: Question, measured: Collection[str]) -> str | None:
     """The metric that says whether an answer to `question` is right; None where none can."""
+    if not question.answers:
+        return "abstention_accuracy" if "abstention_accuracy" in measured else None
     metric = next((name for name in RIGHT if name in measured), None)
     long = min((len(answer.split()) for answer in question.answers), default=0) > SHORT_ANSWER
     if "token_f1" in measured and (metric is None or (long and metric in ("contains", "exact_match"))):
@@ -228,11 +230,7 @@ def _right_note(found: Found) -> str:
     return f"What counts as right: {'; '.join(used)}."
 
 
-def _score(metric: str, value: float) -> str:
-    unit = metric_format(metric).unit
-    return format_value(Row("", "", metric, value, None, None, 1)) + (f" {unit}" if unit else "")
-
-
 def _cost(said: Answer) -> str:
     added = said.knowledge_tokens
-    return f"+{added} token{'' if added == 1 else 's'}, {said.timings.get('total', 0.0):.2f} s"
+    seconds = COSTS["seconds"](said)
+    return f"+{added} token{'' if added == 1 else 's'}" + (f", {seconds:.2f} s" if math.isfinite(seconds) else "")

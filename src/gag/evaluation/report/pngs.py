@@ -13,7 +13,8 @@ from gag.evaluation.report.series import Point, Series, bars, cost_and_quality, 
 from gag.evaluation.routing_tables import PrototypeMap, RoutingResult
 
 DPI = 110
-ACCENT, BAR, REFERENCE, INK = "#1f5fbf", "#9db7d9", "#b4bac3", "#1d2430"
+ACCENT, INK = "#1f5fbf", "#1d2430"
+COLOURS = {"own": ACCENT, "bar": "#9db7d9", "ref": "#b4bac3"}
 PALETTE = (
     "#6b7280", "#1f5fbf", "#d1702a", "#2c8c5a", "#8a4fb3", "#c0392f", "#148a96", "#a3821a", "#c2518f", "#5a6f2f",
 )  # fmt: skip
@@ -51,7 +52,7 @@ def _small_multiples(path: Path, drawn: Sequence[Series], draw: Any, reference: 
 
 def _bars(place: Any, series: Series, reference: str) -> None:
     points = series.points[::-1]
-    colours = [_colour(point, reference) for point in points]
+    colours = [COLOURS[point.kind(reference)] for point in points]
     place.barh([p.label for p in points], [p.value for p in points], color=colours, height=0.62)
     for number, point in enumerate(points):
         if point.low is not None and point.high is not None:
@@ -65,7 +66,7 @@ def _bars(place: Any, series: Series, reference: str) -> None:
 def _scatter(place: Any, series: Series, reference: str) -> None:
     for point in series.points:
         _interval(place, point.x, point)
-        place.plot([point.x], [point.value], "o", color=_colour(point, reference), markersize=6)
+        place.plot([point.x], [point.value], "o", color=COLOURS[point.kind(reference)], markersize=6)
         place.annotate(point.label, (point.x, point.value), (6, 3), textcoords="offset points", fontsize=7.5)
     place.set_xscale("log")
     place.margins(x=0.18)
@@ -77,8 +78,8 @@ def _curve(place: Any, series: Series, reference: str) -> None:
     place.plot(places, [p.value for p in series.points], "-o", color=ACCENT, markersize=5)
     for number, point in zip(places, series.points, strict=True):
         _interval(place, number, point)
-    place.set_xticks(list(places), [p.label.removeprefix("layer ").removeprefix("k = ") for p in series.points])
-    _axes(place, "k" if series.points[0].label.startswith("k = ") else "layer", series.measure)
+    place.set_xticks(list(places), [p.label.removeprefix(series.varied) for p in series.points])
+    _axes(place, series.varied.strip(" ="), series.measure)
 
 
 def _interval(place: Any, x: float | None, point: Point) -> None:
@@ -144,7 +145,3 @@ def _save(figure: Any, path: Path) -> Path:
     with new_file(path) as partial:
         figure.savefig(partial, dpi=DPI, format="png")
     return path
-
-
-def _colour(point: Point, reference: str) -> str:
-    return REFERENCE if point.label == reference else ACCENT if point.label.startswith("gag") else BAR

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from gag.evaluation.table import Row, metric_format
+from gag.evaluation.table import Row, distinct, metric_format
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class Point:
     high: float | None
     x: float | None = None
     """Where a scatter puts it."""
+
+    def kind(self, reference: str) -> Literal["ref", "own", "bar"]:
+        """How it is drawn: the method that the others are compared with, one of gag's kind, or another."""
+        return "ref" if self.label == reference else "own" if self.label.startswith("gag") else "bar"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class Series:
         way = f", {self.better} is better" if self.better else ""
         return f"{self.metric.replace('_', ' ')}{unit}{way}"
 
+    @property
+    def varied(self) -> str:
+        """What all labels begin with where a table varies a number: "layer " or "k = "."""
+        words = [word for word in ("layer ", "k = ") if all(p.label.startswith(word) for p in self.points)]
+        return words[0] if words else ""
+
 
 def bars(rows: Sequence[Row], metric: str) -> list[Series]:
     """A series a data set of the main table: every method's mean of `metric`."""
@@ -54,21 +65,17 @@ def cost_and_quality(rows: Sequence[Row], metric: str) -> list[Series]:
         seconds, name = (
             (one, "seconds a question, asked alone (median)") if one else (batch, "seconds a question, in a batch")
         )
-        points = tuple(
-            Point(p.label, p.value, p.low, p.high, seconds[p.label])
-            for p in series.points
-            if seconds.get(p.label, 0.0) > 0
-        )
+        points = tuple(replace(p, x=seconds[p.label]) for p in series.points if seconds.get(p.label, 0.0) > 0)
         if len(points) > 1:
-            out.append(Series(dataset, metric, series.unit, series.better, points, name))
+            out.append(replace(series, points=points, x_name=name))
     return out
 
 
 def curves(rows: Sequence[Row], table: str, metric: str) -> list[Series]:
     """A series a data set of an ablation: `metric` (else the table's first one) of every variant, in order."""
     out = []
-    for dataset in _distinct(row.dataset for row in rows if row.table == table):
-        metrics = _distinct(row.metric for row in rows if (row.table, row.dataset) == (table, dataset))
+    for dataset in distinct(row.dataset for row in rows if row.table == table):
+        metrics = distinct(row.metric for row in rows if (row.table, row.dataset) == (table, dataset))
         chosen = metric if metric in metrics else metrics[0]
         out.append(_series(rows, table, dataset, chosen))
     return [series for series in out if len(series.points) > 1]
@@ -89,8 +96,4 @@ def _scaled(value: float | None, scale: float) -> float | None:
 
 
 def _datasets(rows: Sequence[Row], table: str, metric: str) -> list[str]:
-    return _distinct(row.dataset for row in rows if row.table == table and row.metric == metric)
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+    return distinct(row.dataset for row in rows if row.table == table and row.metric == metric)

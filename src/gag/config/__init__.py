@@ -1,0 +1,58 @@
+"""The workspace file `gag.yaml`: every choice with its default, its meaning and its limits; unknown keys are refused.
+
+A field's `description` is at once this documentation, the comment that `gag init` writes and docs/configuration.md.
+"""
+
+from gag.config.answering import (
+    GenerationConfig,
+    ModelConfig,
+    ModelsConfig,
+    ProjectorConfig,
+    PromptsConfig,
+    ReadoutConfig,
+)
+from gag.config.knowledge import CorpusConfig, GraphConfig, RetrievalConfig, RouterConfig, SynthesisConfig
+from gag.config.section import Section
+from gag.config.training import AlignmentConfig, ExpertConfig, LoraConfig, RogConfig, XragConfig
+from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml
+from gag.config.workspace import (
+    FILE_NAME,
+    Config,
+    DomainConfig,
+    check_domain_name,
+    load_config,
+    parse_config,
+    preset_names,
+)
+
+__all__ = [
+    "FILE_NAME",
+    "AlignmentConfig",
+    "Config",
+    "CorpusConfig",
+    "DomainConfig",
+    "ExpertConfig",
+    "GenerationConfig",
+    "GraphConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "ModelsConfig",
+    "ProjectorConfig",
+    "PromptsConfig",
+    "ReadoutConfig",
+    "RetrievalConfig",
+    "RogConfig",
+    "RouterConfig",
+    "Section",
+    "SynthesisConfig",
+    "XragConfig",
+    "check_domain_name",
+    "explained",
+    "load_config",
+    "merged",
+    "override_tree",
+    "parse_config",
+    "parse_yaml",
+    "preset_names",
+    "read_yaml",
+]

@@ -1,0 +1,80 @@
+"""What a build is made from: files named in a command or in gag.yaml, and what `gag synth` made, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from gag.config import DomainConfig
+from gag.corpus.splits import QA, training_pairs
+from gag.errors import ConfigError, InputError
+from gag.records import Document, Question, read_documents, read_questions
+from gag.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a build is made from; what is None comes from the domain's section of gag.yaml."""
+
+    qa: Path | None = None
+    align_qa: Path | None = None
+    documents: Path | None = None
+    expert: str | None = None
+
+
+@dataclass
+class Material:
+    """The pairs and documents of one domain; `sources` come before what gag.yaml says."""
+
+    workspace: Workspace
+    name: str
+    sources: Sources = field(default_factory=Sources)
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """The pairs that the expert learns; raises InputError where there are none."""
+        path = self.sources.qa or self.workspace.qa(self.name)
+        if path is None:
+            raise no_pairs(self.workspace, self.name)
+        return training_pairs(path, self.workspace.data(self.name) / QA)
+
+    @cached_property
+    def align_questions(self) -> list[Question]:
+        """The pairs that the projector learns: those of `align_qa`, else all."""
+        path = self._file(self.sources.align_qa, self._domain.align_qa)
+        return self.questions if path is None else read_questions(path, require_answers=True)
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """The plain documents of continued pretraining; none where there is no such pretraining."""
+        path = self._file(self.sources.documents, self._domain.documents)
+        if path is None:
+            if self.workspace.config.expert.pretrain_epochs and self.sources.expert is None:
+                raise ConfigError(
+                    f"expert.pretrain_epochs is set, but the domain {self.name} has no documents.",
+                    f"Name them with --documents FILE.jsonl or domains.{self.name}.documents, or set it to 0.",
+                )
+            return []
+        return read_documents(path) if self.workspace.config.expert.pretrain_epochs else []
+
+    @property
+    def _domain(self) -> DomainConfig:
+        return self.workspace.domain(self.name)
+
+    def _file(self, given: Path | None, configured: str | None) -> Path | None:
+        if given is not None:
+            return given
+        return None if configured is None else self.workspace.path(configured)
+
+
+def no_pairs(workspace: Workspace, name: str) -> InputError:
+    """The error of a domain without pairs: what to run, from where the domain stands."""
+    message = f"The domain {name} has no question-answer pairs."
+    if (workspace.data(name) / "passages.jsonl").is_file() or workspace.domain(name).passages:
+        return InputError(message, f"Make them from its passages: gag synth {name}; or name some: --qa FILE.jsonl")
+    made = f"gag ingest {name} FOLDER, then gag synth {name}"
+    return InputError(
+        message,
+        f"Make them from documents: {made}; or name them: gag build {name} --qa FILE.jsonl (domains.{name}.qa).",
+    )
