@@ -164,7 +164,9 @@ def example_step(base: Base, plan: Plan) -> Step:
 
 def kept(base: Base, step: Step, prefixes: list[Prefix]) -> tuple[float, Tensor]:
     """Loss and gradient as `training.alignment` gets them."""
-    with training_attention(base.model):
+    with training_attention(
+        base.model, max(len(p.ids) + len(a) for p, a in zip(step.prompts, step.answers, strict=True))
+    ):
         losses = base.answer_nll(step.prompts, step.vectors, step.answers, prefixes)
         return _backward(torch.cat(losses).mean(), step.vectors)
 

@@ -26,22 +26,13 @@ from gag.pipeline import Build
 from gag.records import write_jsonl
 from gag.sources import Sources
 from gag.system import GAG
-from gag.testing import write_tiny_encoder, write_tiny_model
+from gag.testing import write_tiny_encoder, write_tiny_model, write_tiny_workspace
 from gag.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
 
-MODELS = {"dtype": "float32", "device": "cpu"}
-TREE: dict[str, Any] = {
-    "models": {
-        "base": {"source": "base", **MODELS},
-        "expert": {"source": "small", **MODELS},
-        "encoder": {"source": "encoder", **MODELS},
-    },
-    "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
-    "readout": {"pooling": "segment_mean", "slots": 2, "max_new_tokens": 3, "batch_size": 4},
-    "alignment": {"epochs": 2, "batch_size": 4, "dev_share": 0.25, "checkpoint_every": 1},
-    "router": {"prototypes": 3, "general_questions": "general.jsonl"},
+SECTIONS: dict[str, Any] = {
+    "alignment": {"epochs": 2},
     "domains": {"alloys": {"qa": "qa.jsonl"}, "polymers": {"qa": "more.jsonl", "style": "Be brief."}},
 }
 STEPS = ("expert", "states", "projector", "prototypes")
@@ -54,15 +45,11 @@ def pairs(count: int, what: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which nothing is built."""
-    root = tmp_path_factory.mktemp("workspace")
-    write_tiny_model(root / "base", "qwen2", seed=1)
-    write_tiny_model(root / "small", "llama", seed=2)
-    write_tiny_encoder(root / "encoder")
+    root = write_tiny_workspace(tmp_path_factory.mktemp("workspace"), **SECTIONS)
     write_jsonl(root / "qa.jsonl", pairs(8, "alloy"))
     write_jsonl(root / "more.jsonl", pairs(7, "polymer"))
     write_jsonl(root / "general.jsonl", pairs(3, "who"))
     write_jsonl(root / "documents.jsonl", [{"id": "d", "text": "An alloy is a mix. " * 4}])
-    (root / "gag.yaml").write_text(yaml.safe_dump(TREE))
     return root
 
 
@@ -426,11 +413,12 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_two_processes_build_what_one_does(fresh: Path, tmp_path: Path, method: str) -> None:
     """Expert, states and projector alike; with half the questions a step on each of the two."""
-    tree = {**TREE, "expert": {**TREE["expert"], "method": method, "learning_rate": 1e-3}}
+    tree = yaml.safe_load((fresh / "gag.yaml").read_text())
+    tree["expert"] |= {"method": method, "learning_rate": 1e-3}
     (fresh / "gag.yaml").write_text(yaml.safe_dump(tree))
     shutil.copytree(fresh, tmp_path / "two")
     build(fresh)
-    tree = {**tree, "expert": {**tree["expert"], "batch_size": 2}}
+    tree["expert"]["batch_size"] = 2
     (tmp_path / "two" / "gag.yaml").write_text(yaml.safe_dump(tree))
     (tmp_path / "build.py").write_text(SCRIPT)
     launch = resources.files("gag") / "presets" / "accelerate" / "cpu_two_processes.yaml"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from filelock import FileLock
 from safetensors.torch import load_file
 
@@ -22,41 +21,28 @@ from gag.models.loading import load_causal_lm
 from gag.pipeline import Build, projector_pretraining
 from gag.records import write_jsonl
 from gag.sources import Sources
-from gag.testing import write_tiny_encoder, write_tiny_model
+from gag.testing import write_tiny_workspace
 from gag.training.pretraining import PRETRAINED_FILE
 from gag.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
 
-MODELS = {"dtype": "float32", "device": "cpu"}
-TREE: dict[str, Any] = {
-    "models": {
-        "base": {"source": "base", **MODELS},
-        "expert": {"source": "small", **MODELS},
-        "encoder": {"source": "encoder", **MODELS},
-    },
-    "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
-    "readout": {"pooling": "segment_mean", "slots": 2, "layers": [-3], "max_new_tokens": 3, "batch_size": 4},
+SECTIONS: dict[str, Any] = {
+    "readout": {"layers": [-3]},
     "projector": {"kind": "gated_residual", "warm_start": "regression", "pretrain_pairs": 40, "pretrain_batch_size": 8},
-    "alignment": {"epochs": 1, "batch_size": 4, "dev_share": 0.0, "checkpoint_every": 1},
-    "router": {"prototypes": 2, "general_questions": "general.jsonl"},
+    "alignment": {"dev_share": 0.0},
+    "router": {"prototypes": 2},
     "domains": {"alloys": {"qa": "alloy.jsonl"}, "polymers": {"qa": "polymer.jsonl"}},
 }
-
-
 NO_START = "projector.warm_start=none"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("workspace")
-    write_tiny_model(root / "base", "qwen2", seed=1)
-    write_tiny_model(root / "small", "llama", seed=2)
-    write_tiny_encoder(root / "encoder")
+    root = write_tiny_workspace(tmp_path_factory.mktemp("workspace"), **SECTIONS)
     for what in ("alloy", "polymer", "general"):
         rows = [{"id": f"{what}{n}", "question": f"{what} {n}?", "answers": [f"a{n % 4}"]} for n in range(6)]
         write_jsonl(root / f"{what}.jsonl", rows)
-    (root / "gag.yaml").write_text(yaml.safe_dump(TREE))
     return root
 
 

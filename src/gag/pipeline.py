@@ -98,7 +98,7 @@ class Build:
             on_progress=self.on_progress,
             report_to=self.report_to,
         )
-        self._steps.note(folder, "expert", key, data=self._data_hashes)
+        self._steps.note(folder, "expert", key, data=self._data_hashes, pairs=self.material.marks)
         if kept:
             self.on_progress("expert", 1, 1, "kept")
         if config.expert.method == "lora":
@@ -136,7 +136,7 @@ class Build:
         else:
             targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
             module.initialise(states, self._base.table.weight, targets)
-        return self._align("projector", module, states, folder, self._counterfactuals(expert, store))
+        return self._align("projector", module, states, folder, self.counterfactuals(expert, store))
 
     def constant(self) -> Path:
         """Train the control that knows nothing of the question, as the projector is trained; return its folder.
@@ -154,7 +154,7 @@ class Build:
         # As many steps as the projector, whose counterfactual pairs would only mislead a token that cannot see them.
         return self._align("constant", module, states, folder)
 
-    def _counterfactuals(self, expert: TrainedExpert, store: StateStore) -> list[Example]:
+    def counterfactuals(self, expert: TrainedExpert, store: StateStore) -> list[Example]:
         """Examples whose background says something else than is true (`training.counterfactual`)."""
         config, questions = self.workspace.config, self.align_questions
         count = round(config.alignment.counterfactual * len(questions))

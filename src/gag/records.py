@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ GENERAL = "general"
 """The name of the route that answers with the base alone."""
 
 _Item = TypeVar("_Item")
+_Record = TypeVar("_Record", "Question", "Document", "Passage")
 
 MAX_NESTING = 64
 """Levels of lists and objects that a record may have."""
@@ -74,13 +75,23 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Citation:
+    """Words that an answer rests on: where they stand in a passage, word for word, or None for both if nowhere."""
+
+    quote: str
+    passage: str | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a method says to one question and what it cost.
 
     `knowledge_tokens` counts what was added to the base's prompt for the domain's sake: slots for gag, text tokens
     for a method that adds text. `timings` are seconds by part; for a question answered in a batch, its share.
     `passages` are the ids of the retrieved passages that were used, best first, with their `passage_scores`;
-    `dropped_passages` counts those that did not fit the base's context.
+    `dropped_passages` counts those that did not fit the base's context. `citations` are the quotes of a method that
+    quotes its passages, None of one that does not.
     """
 
     question_id: str
@@ -95,6 +106,7 @@ class Answer:
     passages: tuple[str, ...] = ()
     passage_scores: tuple[float, ...] = ()
     dropped_passages: int = 0
+    citations: tuple[Citation, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """This answer as a JSON-ready dictionary."""
@@ -103,69 +115,45 @@ class Answer:
 
 def read_questions(path: str | Path, *, require_answers: bool = False) -> list[Question]:
     """Questions of a JSONL file, in order; raises InputError with file and line for anything it refuses."""
-    path = Path(path)
-    questions: list[Question] = []
-    seen: dict[str, int] = {}
-    for number, row in _rows(path):
-        where = f"{path} line {number}"
-        question = Question(
+
+    def question(row: dict[str, Any], where: str) -> Question:
+        made = Question(
             id=_text(row, "id", where),
             question=_text(row, "question", where),
             answers=_answers(row, where),
             domain=_optional_text(row, "domain", where),
             meta=_meta(row, where, known=("id", "question", "answers", "domain", "meta")),
         )
-        if question.id in seen:
+        if require_answers and not all(a.strip() for a in made.answers or ("",)):
             raise InputError(
-                f"{where}: the id {question.id!r} is already used in line {seen[question.id]}.",
-                "Give every question an id of its own.",
-            )
-        if require_answers and not all(a.strip() for a in question.answers or ("",)):
-            raise InputError(
-                f"{where}: the question {question.id!r} has no answer.",
+                f"{where}: the question {made.id!r} has no answer.",
                 'Training and evaluation need at least one: "answers": ["…"].',
             )
-        seen[question.id] = number
-        questions.append(question)
-    if not questions:
-        raise InputError(f"{path} has no questions.", 'Write one JSON object a line: {"id", "question", "answers"}.')
-    return questions
+        return made
+
+    return _read(Path(path), "question", '{"id", "question", "answers"}', question)
 
 
 def read_documents(path: str | Path) -> list[Document]:
     """Documents of a JSONL file, in order; raises InputError with file and line."""
-    path = Path(path)
-    documents: list[Document] = []
-    seen: dict[str, int] = {}
-    for number, row in _rows(path):
-        where = f"{path} line {number}"
-        document = Document(
+
+    def document(row: dict[str, Any], where: str) -> Document:
+        return Document(
             id=_text(row, "id", where),
             text=_text(row, "text", where),
             title=_optional_text(row, "title", where),
             source=_optional_text(row, "source", where),
             meta=_meta(row, where, known=("id", "text", "title", "source", "meta")),
         )
-        if document.id in seen:
-            raise InputError(
-                f"{where}: the id {document.id!r} is already used in line {seen[document.id]}.",
-                "Give every document an id of its own.",
-            )
-        seen[document.id] = number
-        documents.append(document)
-    if not documents:
-        raise InputError(f"{path} has no documents.", 'Write one JSON object a line: {"id", "text"}.')
-    return documents
+
+    return _read(Path(path), "document", '{"id", "text"}', document)
 
 
 def read_passages(path: str | Path) -> list[Passage]:
     """Passages of a JSONL file, in order; raises InputError with file and line."""
-    path = Path(path)
-    passages: list[Passage] = []
-    seen: dict[str, int] = {}
-    for number, row in _rows(path):
-        where = f"{path} line {number}"
-        passage = Passage(
+
+    def passage(row: dict[str, Any], where: str) -> Passage:
+        return Passage(
             id=_text(row, "id", where),
             document_id=_text(row, "document_id", where),
             text=_text(row, "text", where),
@@ -174,16 +162,8 @@ def read_passages(path: str | Path) -> list[Passage]:
             page=_page(row, where),
             meta=_meta(row, where, known=("id", "document_id", "text", "heading", "span", "page", "meta")),
         )
-        if passage.id in seen:
-            raise InputError(
-                f"{where}: the id {passage.id!r} is already used in line {seen[passage.id]}.",
-                "Give every passage an id of its own.",
-            )
-        seen[passage.id] = number
-        passages.append(passage)
-    if not passages:
-        raise InputError(f"{path} has no passages.", 'Write one JSON object a line: {"id", "document_id", "text"}.')
-    return passages
+
+    return _read(Path(path), "passage", '{"id", "document_id", "text"}', passage)
 
 
 def write_jsonl(path: str | Path, records: Iterable[Any]) -> None:
@@ -210,6 +190,13 @@ def write_jsonl(path: str | Path, records: Iterable[Any]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def passage_text(passage: Passage) -> str:
+    """A passage as a model reads it: under its heading, where its text does not begin with one of its own."""
+    text = passage.text.strip()
+    last = (passage.heading or "").rpartition(" > ")[2]
+    return text if not last or last in text.partition("\n")[0] else f"{passage.heading}\n{text}"
+
+
 def spread(items: Sequence[_Item], limit: int | None) -> list[_Item]:
     """At most `limit` of `items` (None: all), in order and evenly spread over them."""
     if limit is None or limit >= len(items):
@@ -228,6 +215,11 @@ def questions_hash(questions: Sequence[Question]) -> str:
     return content_hash([[q.id, q.question, list(q.answers)] for q in questions])
 
 
+def pair_mark(question: Question) -> str:
+    """What a pair is known by: its wording and answers, whatever its id (16 hex digits)."""
+    return content_hash(question.question, list(question.answers))[:16]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
@@ -240,6 +232,25 @@ def _plain(value: Any) -> Any:
 
 def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None and value != {}}
+
+
+def _read(path: Path, what: str, shape: str, make: Callable[[dict[str, Any], str], _Record]) -> list[_Record]:
+    """The records that `make` makes of a file's lines, at least one, each with an id of its own."""
+    found: list[_Record] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        where = f"{path} line {number}"
+        record = make(row, where)
+        if record.id in seen:
+            raise InputError(
+                f"{where}: the id {record.id!r} is already used in line {seen[record.id]}.",
+                f"Give every {what} an id of its own.",
+            )
+        seen[record.id] = number
+        found.append(record)
+    if not found:
+        raise InputError(f"{path} has no {what}s.", f"Write one JSON object a line: {shape}.")
+    return found
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

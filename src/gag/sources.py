@@ -9,7 +9,7 @@ from pathlib import Path
 from gag.config import DomainConfig
 from gag.corpus.splits import QA, training_pairs
 from gag.errors import ConfigError, InputError
-from gag.records import Document, Question, read_documents, read_questions
+from gag.records import Document, Question, pair_mark, read_documents, read_questions
 from gag.workspace import Workspace
 
 
@@ -21,6 +21,8 @@ class Sources:
     align_qa: Path | None = None
     documents: Path | None = None
     expert: str | None = None
+    pairs: tuple[Question, ...] | None = None
+    """Pairs that are read already, in the place of any file of pairs."""
 
 
 @dataclass
@@ -34,16 +36,32 @@ class Material:
     @cached_property
     def questions(self) -> list[Question]:
         """The pairs that the expert learns; raises InputError where there are none."""
-        path = self.sources.qa or self.workspace.qa(self.name)
-        if path is None:
-            raise no_pairs(self.workspace, self.name)
-        return training_pairs(path, self.workspace.data(self.name) / QA)
+        if self.sources.pairs is not None:
+            return list(self.sources.pairs)
+        return training_pairs(self._pairs, self.workspace.data(self.name) / QA)
+
+    @cached_property
+    def held(self) -> list[Question]:
+        """The pairs beside them that are kept for testing."""
+        everything = self.questions if self.sources.pairs is not None else read_questions(self._pairs)
+        learnt = {question.id for question in self.questions}
+        return [question for question in everything if question.id not in learnt]
+
+    @property
+    def marks(self) -> dict[str, list[str]]:
+        """What the expert learns and what is kept from it, by `pair_mark`: what an update takes for known."""
+        both = {"trained": self.questions, "held": self.held}
+        return {side: sorted(map(pair_mark, questions)) for side, questions in both.items()}
 
     @cached_property
     def align_questions(self) -> list[Question]:
         """The pairs that the projector learns: those of `align_qa`, else all."""
         path = self._file(self.sources.align_qa, self._domain.align_qa)
-        return self.questions if path is None else read_questions(path, require_answers=True)
+        return (
+            self.questions
+            if path is None or self.sources.pairs is not None
+            else read_questions(path, require_answers=True)
+        )
 
     @cached_property
     def documents(self) -> list[Document]:
@@ -57,6 +75,13 @@ class Material:
                 )
             return []
         return read_documents(path) if self.workspace.config.expert.pretrain_epochs else []
+
+    @property
+    def _pairs(self) -> Path:
+        path = self.sources.qa or self.workspace.qa(self.name)
+        if path is None:
+            raise no_pairs(self.workspace, self.name)
+        return path
 
     @property
     def _domain(self) -> DomainConfig:

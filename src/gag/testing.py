@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -29,6 +30,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+
+from gag.config import FILE_NAME, merged
 
 PAD, BOS, IM_START, IM_END, THINK = "<|pad|>", "<|bos|>", "<|im_start|>", "<|im_end|>", "<think>"
 PAD_ID, BOS_ID, IM_START_ID, IM_END_ID, THINK_ID = range(256, 261)
@@ -181,6 +184,24 @@ def write_tiny_encoder(folder: str | Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_tiny_workspace(root: str | Path, **sections: Any) -> Path:
+    """A workspace in `root`: a tiny base, expert and encoder, quick choices, and `sections` of gag.yaml over them."""
+    root = Path(root)
+    write_tiny_model(root / "base", "qwen2", seed=1)
+    write_tiny_model(root / "small", "llama", seed=2)
+    write_tiny_encoder(root / "encoder")
+    sources = {"base": "base", "expert": "small", "encoder": "encoder"}
+    quick = {
+        "models": {role: {"source": name, "dtype": "float32", "device": "cpu"} for role, name in sources.items()},
+        "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
+        "readout": {"pooling": "segment_mean", "slots": 2, "max_new_tokens": 3, "batch_size": 4},
+        "alignment": {"epochs": 1, "batch_size": 4, "dev_share": 0.25, "checkpoint_every": 1},
+        "router": {"prototypes": 3, "general_questions": "general.jsonl"},
+    }
+    (root / FILE_NAME).write_text(yaml.safe_dump(merged(quick, sections)), encoding="utf-8")
+    return root
 
 
 def _randomised(model_type: type[PreTrainedModel], config: PreTrainedConfig, seed: int) -> PreTrainedModel:

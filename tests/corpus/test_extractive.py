@@ -87,8 +87,30 @@ def test_several_wordings_of_a_fact_share_its_name() -> None:
     assert len(one) >= 3
     assert len({c.fact for c in one}) == 1
     assert len({c.question for c in one}) == len(one)
-    assert any("____" in c.question for c in one)
+    assert "Plovert, rate, flow: what?" in {c.question for c in one}
     assert all(c.kind == "numeric" for c in one)
+    assert any("____" in c.question for c in extract(rows, corpus, CONFIG, "plain"))
+
+
+def test_words_that_other_documents_use_ask_for_a_fact_by_its_subject() -> None:
+    names = ("Plovert", "Tarvik", "Zemmel", "Orlat", "Vesk")
+    texts = {
+        f"{n}, a pump": f"{n} was tried in the {n[0]}obby mill. Pistons of {n} met {n[:3]}ite glue." for n in names
+    }
+    found = asked(texts)
+    assert "Tarvik, met, pistons: which glue?" in found["Tarite glue"]
+    assert not any("pistons:" in q for questions in asked(dict([*texts.items()][:4])).values() for q in questions)
+
+
+def test_one_question_about_two_facts_goes_to_the_surer() -> None:
+    names = ("Plovert", "Tarvik", "Zemmel", "Orlat", "Vesk")
+    said = "Workers hold {0} by {1}ite glue. Workers hold {0} by {1}ix {1}or glue."
+    texts = {f"{n}, a pump": said.format(n, n[:3]) for n in names}
+    found = asked(texts)
+    questions = [q for several in found.values() for q in several]
+    assert len(questions) == len(set(questions))
+    assert {q for q in questions if q.startswith("Vesk, ")} <= set(found["Vesix Vesor glue"])
+    assert any(q.startswith("Vesk, ") for q in questions)
 
 
 def test_every_quote_and_answer_is_in_the_passage() -> None:

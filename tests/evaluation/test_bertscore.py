@@ -156,9 +156,9 @@ def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(ModelError, match="31 tokens need 33 positions; the encoder has 32") as caught:
         tiny_bert(max_tokens=31)
     assert "30 or less" in caught.value.hint
-    with pytest.raises(InputError, match="Candidate 1 has no reference"):
+    with pytest.raises(InputError, match="Text 1 has no reference"):
         by_hand().f1(["a", "b"], [["a"], []])
-    with pytest.raises(InputError, match="2 candidates came with 1"):
+    with pytest.raises(InputError, match="2 texts came with 1"):
         by_hand().f1(["a", "b"], [["a"]])
     with pytest.raises(TypeError, match="sequences of texts"):
         by_hand().f1(["a"], ["a"])

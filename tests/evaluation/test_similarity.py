@@ -36,9 +36,9 @@ def test_the_cosine_of_the_encoders_vectors_the_best_reference_counts(config: Mo
 def test_what_cannot_be_compared_is_refused(config: ModelConfig) -> None:
     judge = load_similarity(config)
     assert judge.encoder.max_length == 256
-    with pytest.raises(InputError, match="Prediction 1 has no reference"):
+    with pytest.raises(InputError, match="Text 1 has no reference"):
         judge(["a", "b"], [["a"], []])
-    with pytest.raises(InputError, match="2 predictions came with 1"):
+    with pytest.raises(InputError, match="2 texts came with 1"):
         judge(["a", "b"], [["a"]])
     with pytest.raises(TypeError, match="sequences of texts"):
         judge(["a"], ["a"])

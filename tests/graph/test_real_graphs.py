@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from benchmarks.graph import gold_path
 
 from gag.config import GraphConfig, RogConfig
 from gag.errors import InputError
@@ -20,23 +20,6 @@ from gag.records import Question, read_questions
 FOLDER = Path(os.environ.get("GAG_DATA") or Path(__file__).parents[3] / "shared" / "data") / "kg"
 
 pytestmark = [pytest.mark.data, pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no {FOLDER}")]
-
-RELATIONS = {
-    "director": "directed_by",
-    "writer": "written_by",
-    "actor": "starred_actors",
-    "genre": "has_genre",
-    "year": "release_year",
-    "language": "in_language",
-    "tags": "has_tags",
-    "tag": "has_tags",
-}
-
-
-def gold_path(kind: str) -> tuple[str, ...]:
-    """The relation path of a MetaQA question type, such as actor_to_movie_to_year."""
-    parts = kind.split("_to_")
-    return tuple(RELATIONS[b] if a == "movie" else f"^{RELATIONS[a]}" for a, b in pairwise(parts))
 
 
 def rows(path: Path) -> list[list[str]]:

@@ -10,29 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from gag.models.base import Base
 from gag.pipeline import Build
 from gag.records import Passage, write_jsonl
 from gag.retrieval.store import Hit
-from gag.testing import byte_tokenizer, tiny_causal_lm, write_tiny_encoder, write_tiny_model
+from gag.testing import byte_tokenizer, tiny_causal_lm, write_tiny_workspace
 from gag.workspace import open_workspace
 
-MODELS = {"dtype": "float32", "device": "cpu"}
-TREE: dict[str, Any] = {
-    "models": {
-        "base": {"source": "base", **MODELS},
-        "expert": {"source": "small", **MODELS},
-        "encoder": {"source": "encoder", **MODELS},
-    },
-    "expert": {"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
-    "readout": {"pooling": "segment_mean", "slots": 2, "max_new_tokens": 3, "batch_size": 4},
-    "alignment": {"epochs": 1, "batch_size": 4, "dev_share": 0.25, "checkpoint_every": 1},
+SECTIONS: dict[str, Any] = {
     "xrag": {"pretrain_epochs": 1, "epochs": 1, "pretrain_tokens": 12},
     "lora": {"epochs": 2, "batch_size": 4, "rank": 2, "alpha": 4, "learning_rate": 1e-2},
-    "router": {"prototypes": 3, "general_questions": "general.jsonl"},
     "corpus": {"chunk_tokens": 64},
     "generation": {"max_new_tokens": 4},
     "domains": {
@@ -53,18 +42,13 @@ def documents(what: str) -> list[dict[str, str]]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The workspace with `alloys` built; not to be changed."""
-    root = tmp_path_factory.mktemp("methods") / "w"
-    root.mkdir()
-    write_tiny_model(root / "base", "qwen2", seed=1)
-    write_tiny_model(root / "small", "llama", seed=2)
-    write_tiny_encoder(root / "encoder")
+    root = write_tiny_workspace(tmp_path_factory.mktemp("methods") / "w", **SECTIONS)
     write_jsonl(root / "qa.jsonl", pairs(8, "alloy"))
     write_jsonl(root / "align.jsonl", [row for row in pairs(8, "alloy") if row["answers"] != ["a3"]])
     write_jsonl(root / "more.jsonl", pairs(7, "polymer"))
     write_jsonl(root / "general.jsonl", pairs(3, "who"))
     write_jsonl(root / "documents.jsonl", documents("alloy"))
     write_jsonl(root / "data" / "polymers" / "documents.jsonl", documents("polymer"))
-    (root / "gag.yaml").write_text(yaml.safe_dump(TREE))
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)  # inside peft
         patch.setenv("GAG_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -90,11 +74,15 @@ class ListStore:
 
     def __init__(self, texts: Sequence[str], width: int = 8) -> None:
         self.held = [Passage(f"p{n}", f"d{n}", text) for n, text in enumerate(texts)]
-        self.width, self.asked = width, []
+        self.width = width
+        self.asked: list[str] = []
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Hit]]:
         self.asked += list(questions)
         return [[Hit(passage, 1.0 - n / 10) for n, passage in enumerate(self.held[:k])] for _ in questions]
+
+    def get(self, passage_id: str) -> Passage:
+        return next(passage for passage in self.held if passage.id == passage_id)
 
     def vector(self, passage_id: str) -> Tensor:
         return torch.full((self.width,), float(passage_id[1:]) + 1)

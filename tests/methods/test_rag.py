@@ -6,10 +6,10 @@ import pytest
 
 from gag.config import GenerationConfig, PromptsConfig
 from gag.methods.method import BaseBacked
-from gag.methods.rag import RAG, Retriever, fitting, passage_text
+from gag.methods.rag import RAG, Retriever, fitting
 from gag.models.base import Base
 from gag.prompts import Prompts
-from gag.records import Passage, Question
+from gag.records import Passage, Question, passage_text
 from gag.testing import IM_END, IM_END_ID
 
 from .conftest import ListStore

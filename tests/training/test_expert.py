@@ -312,3 +312,14 @@ def test_an_adapter_serves_the_pool(source: str, tmp_path: Path) -> None:
     held = loaded(source)
     with_adapter(held, train_expert(loaded(source), DATA, config(), tmp_path), "alloys")
     assert identity_fingerprint(held.model) == held.fingerprint
+
+
+def test_training_goes_on_from_an_adapter(source: str, tmp_path: Path) -> None:
+    start = train_expert(loaded(source), DATA, config(), tmp_path / "first")
+    still = ExpertData(PROMPTS, QUESTIONS, start=start)
+    kept = train_expert(loaded(source), still, config(learning_rate=1e-30, epochs=10), tmp_path / "still")
+    assert weights(kept).keys() == weights(start).keys()
+    assert all(torch.equal(weights(kept)[name], tensor) for name, tensor in weights(start).items())
+    assert json.loads((kept / "adapter_config.json").read_text())["base_model_name_or_path"] == source
+    moved = train_expert(loaded(source), still, config(), tmp_path / "moved")
+    assert any(not torch.equal(weights(moved)[name], tensor) for name, tensor in weights(start).items())

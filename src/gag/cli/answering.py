@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -116,6 +116,8 @@ def answer_json(answer: Answer, *, background: bool) -> dict[str, Any]:
             for name, score in zip(answer.passages, answer.passage_scores, strict=True)
         ]
         row["dropped_passages"] = answer.dropped_passages
+    if answer.citations is not None:
+        row["citations"] = [asdict(citation) for citation in answer.citations]
     return {**row, "background": answer.background} if background else row
 
 
@@ -125,6 +127,11 @@ def _say(answer: Answer, started: float, asking: Asking) -> None:
         return
     _say_background(answer.background, asking)
     write_text(answer.text)
+    for citation in answer.citations or ():
+        place = "in no passage that was given"
+        if citation.span is not None:
+            place = f"{citation.passage}, characters {citation.span[0]} to {citation.span[1]}"
+        write_text(f"  “{' '.join(citation.quote.split())}” ({place})")
     _footer(answer, started)
 
 

@@ -23,11 +23,13 @@ from gag.cli.output import write_text
 from gag.cli.pretrain import pretrain
 from gag.cli.prototypes import prototypes
 from gag.cli.qa import qa
+from gag.cli.raft import raft_app
 from gag.cli.rog import rog_app
 from gag.cli.route import route
 from gag.cli.router import router_app
 from gag.cli.synth import synth
 from gag.cli.train import train
+from gag.cli.update import update
 
 START, MAKE, USE, TEND = "Start", "Build a domain", "Ask", "Look after"
 
@@ -58,6 +60,7 @@ def build_app() -> typer.Typer:
     app.command("synth", rich_help_panel=MAKE)(synth)
     app.command("qa", rich_help_panel=MAKE)(qa)
     app.command("build", rich_help_panel=MAKE)(build)
+    app.command("update", rich_help_panel=MAKE)(update)
     app.command("train", rich_help_panel=MAKE)(train)
     app.command("pretrain", rich_help_panel=MAKE)(pretrain)
     app.command("align", rich_help_panel=MAKE)(align)
@@ -67,6 +70,7 @@ def build_app() -> typer.Typer:
     app.command("chat", rich_help_panel=USE)(chat)
     app.command("eval", rich_help_panel=USE)(evaluate)
     app.command("bench", rich_help_panel=USE)(bench)
+    app.add_typer(raft_app(), rich_help_panel=MAKE)
     app.add_typer(graph_app(), rich_help_panel=MAKE)
     app.add_typer(rog_app(), rich_help_panel=MAKE)
     app.add_typer(domain_app(), rich_help_panel=TEND)

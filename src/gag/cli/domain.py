@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 def domain_app() -> typer.Typer:
     """The group of verbs."""
     app = typer.Typer(
-        name="domain", help="List, check, add and remove the workspace's domain modules.", no_args_is_help=True
+        name="domain",
+        help="List, check, add, roll back and remove the workspace's domain modules.",
+        no_args_is_help=True,
     )
     app.command("list")(list_domains)
     app.command("show")(show)
     app.command("verify")(verify)
     app.command("add")(add)
+    app.command("rollback")(rollback)
     app.command("rm")(remove)
     return app
 
@@ -73,7 +76,8 @@ def show(
         ("readout", row["readout"]),
         ("projector", row["projector"]),
         ("routing", routing),
-        *((key, _short(value)) for key, value in module.provenance.items() if key not in ("config", "key")),
+        *((key, _short(value)) for key, value in module.provenance.items() if key not in ("config", "key", "history")),
+        *(("history", _came_from(row)) for row in module.provenance.get("history", ())),
     ]
     width = max(len(key) for key, _ in facts)
     for key, value in facts:
@@ -133,6 +137,22 @@ def add(
         write_text(f'Added {shown_path(target)}. Ask it:\n  gag ask "…" --domain {module.name}{where(place)}')
 
 
+def rollback(
+    name: DomainName, workspace: WorkspaceFolder = None, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Go back to the module before the last promoted update; said again, it swaps them back."""
+    from gag.updating.promotion import previous_folder, roll_back
+    from gag.workspace import open_workspace
+
+    place = open_workspace(workspace, overrides=overrides or ())
+    module = roll_back(place, name)
+    if as_json:
+        write_json({"name": name, "folder": str(module.folder), "version": module.version})
+        return
+    write_text(f"{shown_path(module.folder)} is version {module.version} again.")
+    note(f"The other one is kept in {shown_path(previous_folder(place, name))}; the same command swaps them back.")
+
+
 def remove(
     name: DomainName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -142,6 +162,7 @@ def remove(
 ) -> None:
     """Remove a module. What its steps made stays in runs/NAME, so that building it again is quick."""
     from gag.domain import remove_module
+    from gag.updating.promotion import forget_previous
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
@@ -151,6 +172,7 @@ def remove(
     if not yes and not _agreed(f"Remove {shown_path(folder)}?"):
         note("Kept.")
         return
+    forget_previous(place, name)
     remove_module(folder)
     if as_json:
         write_json({"name": name, "removed": str(folder)})
@@ -203,6 +225,15 @@ def _size(count: int) -> str:
 
 def _model(name: str, revision: str | None, fingerprint: str) -> str:
     return f"{name}{f'@{revision}' if revision else ''} ({fingerprint[:12]})"
+
+
+def _came_from(row: dict[str, Any]) -> str:
+    """One line of a module's history."""
+    if row.get("made") != "updated":
+        return f"built from {row.get('pairs')} pairs ({row.get('key')})"
+    parts = f"{row.get('new')} new pairs of {row.get('documents')} documents, {row.get('replayed')} old ones replayed"
+    forced = f", forced: {'; '.join(row['refused'])}" if row.get("refused") else ""
+    return f"updated by {parts} ({row.get('key')}){forced}"
 
 
 def _short(value: Any) -> str:

@@ -74,7 +74,8 @@ def evaluate(
         typer.Option(
             "--method",
             metavar="METHOD",
-            help="base, gag, gag-oracle, constant, egc, rag, xrag, lora, gag+rag, gag-or-rag, or one of a package.",
+            help="base, gag, gag-oracle, constant, egc, rag, xrag, lora, lora+rag, raft, gag+rag, gag-or-rag, rog "
+            "(with --graph), or one of a package.",
         ),
     ] = "gag",
     domain: Annotated[
@@ -175,6 +176,7 @@ def _of_graph(place: Workspace, graph: str, method: str, asked: Sequence[Questio
 
 def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
     """The metrics' names; raises ConfigError for one that is not measured here, with the nearest that is."""
+    from gag.evaluation.citations import CITATION_METRICS
     from gag.evaluation.graph_answers import GRAPH_METRICS, PATH_METRICS
     from gag.evaluation.metrics import METRICS
     from gag.evaluation.runner import COSTS
@@ -182,7 +184,7 @@ def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
     usual = GRAPH_METRICS if on_graph else DEFAULT_METRICS
     if metrics is None:
         return list(usual)
-    known = [*METRICS, *COSTS, *PATH_METRICS] if on_graph else ["nll", *METRICS, *COSTS]
+    known = [*METRICS, *COSTS, *PATH_METRICS] if on_graph else ["nll", *METRICS, *CITATION_METRICS, *COSTS]
     names = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
     for name in names:
         if name not in known:

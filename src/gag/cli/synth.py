@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,14 +11,13 @@ from gag.cli.building import shown_path, where
 from gag.cli.options import AsJson, DomainName, Overrides, WorkspaceFolder
 from gag.cli.output import note, notes, warn, write_json, write_table, write_text
 from gag.cli.progress import shown_progress
-from gag.errors import ConfigError, InputError, RunError
+from gag.cli.writing import agree_to, priced
+from gag.errors import RunError
 
 if TYPE_CHECKING:
     from gag.config import SynthesisConfig
-    from gag.corpus.generators import Writer
     from gag.corpus.journal import Remembered
-    from gag.corpus.synthesis import Report, Result, Synthesis, Task
-    from gag.records import Passage
+    from gag.corpus.synthesis import Report, Result, Synthesis
     from gag.workspace import Workspace
 
 StyleName = Literal["plain", "raft", "unanswerable", "cross-document"]
@@ -64,6 +61,7 @@ def synth(
 
     Replies of a model are kept one by one: after an interruption or a failure the same command asks only for the rest.
     """
+    from gag.corpus.domain_pairs import keep_pairs, synthesis_task
     from gag.corpus.endpoint import is_endpoint
     from gag.corpus.synthesis import Synthesis
     from gag.workspace import open_workspace
@@ -71,7 +69,7 @@ def synth(
     place = open_workspace(workspace, overrides=overrides or ())
     given = {"model": model, "per_passage": per_passage, "style": style}
     config = place.config.synthesis.model_copy(update={k: v for k, v in given.items() if v is not None})
-    task = _task(place, name, config, limit, preview)
+    task = synthesis_task(place, name, config, limit=limit, preview=PREVIEWED if preview else None)
     remembered = _writer(place, name, config)
     with shown_progress() as on_progress, closing(remembered) if remembered is not None else nullcontext():
         run = Synthesis(task, remembered, on_progress)
@@ -79,12 +77,12 @@ def synth(
             if preview:
                 _show_request(run, remembered, as_json)
                 return
-            _agree(run, remembered, config, yes)
+            agree(run, remembered, config, yes)
         result = run.run()
     if preview:
         _show_pairs(result, as_json)
         return
-    kept = _keep(place, name, result, task)
+    kept = keep_pairs(place, name, result, task)
     _show(place, name, result.report, kept, as_json)
     if result.report.failed:
         raise RunError(
@@ -93,79 +91,17 @@ def synth(
         )
 
 
-def _task(place: Workspace, name: str, config: SynthesisConfig, limit: int | None, preview: bool) -> Task:
-    """The domain's passages with titles and sides; nothing is written for a preview."""
-    from gag.corpus.splits import FILE, assign, assign_and_keep, kept_sides
-    from gag.corpus.synthesis import Task
-    from gag.records import read_documents
-
-    passages = _passages(place, name)
-    documents = place.data(name) / "documents.jsonl"
-    titles = {d.id: d.title for d in read_documents(documents) if d.title} if documents.is_file() else {}
-    for passage in passages:
-        if passage.document_id not in titles and passage.heading:
-            titles[passage.document_id] = passage.heading.split(" > ")[0]
-    ids, sides_file = [p.document_id for p in passages], place.data(name) / FILE
-    if preview:
-        kept = kept_sides(sides_file, config.test_share, config.seed)
-        sides = assign(ids, config.test_share, config.seed, kept)
-    else:
-        sides = assign_and_keep(sides_file, ids, config.test_share, config.seed)
-    chosen = passages[: min(limit or len(passages), PREVIEWED if preview else len(passages))]
-    return Task(name, place.prompts(name).field, chosen, titles, sides, config)
-
-
-def _passages(place: Workspace, name: str) -> list[Passage]:
-    from gag.records import read_passages
-
-    configured = place.domain(name).passages
-    path = place.path(configured) if configured else place.data(name) / "passages.jsonl"
-    if not configured and not path.is_file():
-        raise InputError(
-            f"The domain {name} has no passages: {shown_path(path)} is not there.",
-            f"Make them from files: gag ingest {name} FOLDER{where(place)}",
-        )
-    return read_passages(path)
-
-
 def _writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
     """The writer with its journal; None for the extractive generator."""
-    from gag.corpus.endpoint import EndpointWriter, is_endpoint
-    from gag.corpus.journal import Journal, Remembered
-    from gag.records import content_hash
+    from gag.corpus.domain_pairs import open_writer
 
-    if config.model == "extractive":
-        return None
-    writer: Writer
-    if is_endpoint(config.model):
-        writer = EndpointWriter(config.model, config)
-    else:
-        from gag.corpus.local_writer import LocalWriter
-        from gag.models.base import Base
-        from gag.models.loading import load_causal_lm
-
-        chosen = place.config.models.base
-        if config.model != "base":
-            chosen = chosen.model_copy(update={"source": config.model, "revision": None})
-        with notes().status("loading the model"):
-            base = Base.from_loaded(load_causal_lm(chosen, root=place.root))
-        writer = LocalWriter(base, temperature=config.temperature, batch_size=config.batch_size, seed=config.seed)
-    folder = place.runs(name) / f"synth-{content_hash('synth', writer.name)[:12]}"
-    return Remembered(writer, Journal(folder / "journal.jsonl"))
+    with notes().status("loading the model") if config.model != "extractive" else nullcontext():
+        return open_writer(place, name, config)
 
 
-def _agree(run: Synthesis, writer: Remembered, config: SynthesisConfig, yes: bool) -> None:
+def agree(run: Synthesis, writer: Remembered, config: SynthesisConfig, yes: bool) -> None:
     """Say what will be sent and what it costs; ask unless told not to."""
-    said = _cost(run, writer, config)
-    if said is None:
-        return
-    note(said)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError("Passages would be sent to the endpoint, and nobody is there to ask.", "Add --yes.")
-    if notes().input("Go on? [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
-        raise ConfigError("Nothing was sent.", "Another writer: --model extractive, --model base.")
+    agree_to(_cost(run, writer, config), yes)
 
 
 def _cost(run: Synthesis, writer: Remembered, config: SynthesisConfig) -> str | None:
@@ -182,13 +118,9 @@ def _cost(run: Synthesis, writer: Remembered, config: SynthesisConfig) -> str | 
     first = estimate(new, tokens, config)
     pairs = sum(len(r.kinds) for r in requests) * len(new) // max(1, len(prompts))
     sent, received = first.tokens_in + 100 * pairs, first.tokens_out + CHECK_TOKENS // 2 * pairs
-    price = "no price is set: synthesis.price_in, synthesis.price_out"
-    if config.price_in is not None and config.price_out is not None:
-        most = (sent * config.price_in + received * config.price_out) / 1e6
-        price = f"at most about {most:.2f} by synthesis.price_in and price_out"
     return (
         f"{len(new)} requests and {pairs} short checks go to {writer.name}: about {sent:,} tokens sent, "
-        f"at most {received:,} received; {price}."
+        f"at most {received:,} received; {priced(sent, received, config)}."
     )
 
 
@@ -226,21 +158,6 @@ def _show_pairs(result: Result, as_json: bool) -> None:
         mark = "+" if refused is None else f"- {refused['gate']}: {refused['reason']}"
         write_text(f"{mark}\n  Q {question.question}\n  A {question.answers[0]}")
     note(f"{len(result.accepted)} of {len(rows)} pairs pass. Nothing was kept (--preview).")
-
-
-def _keep(place: Workspace, name: str, result: Result, task: Task) -> int:
-    """Write pairs and report; returns how many earlier pairs stay beside them."""
-    from gag.atomic import new_file
-    from gag.corpus.review import QaSet
-
-    texts = {p.id: p.text for p in _passages(place, name)}
-    style = task.config.style
-    with QaSet(place.data(name)).alone() as pairs:
-        kept = pairs.replace(style, result.accepted, result.refused, texts)
-    folder = place.runs(name) / "synth"
-    with new_file(folder / f"report-{style}.json") as partial:
-        partial.write_text(json.dumps(result.report.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    return kept
 
 
 def _show(place: Workspace, name: str, report: Report, kept: int, as_json: bool) -> None:

@@ -13,7 +13,15 @@ from gag.config.answering import (
 )
 from gag.config.knowledge import CorpusConfig, GraphConfig, RetrievalConfig, RouterConfig, SynthesisConfig
 from gag.config.section import Section
-from gag.config.training import AlignmentConfig, ExpertConfig, LoraConfig, RogConfig, XragConfig
+from gag.config.training import (
+    AlignmentConfig,
+    ExpertConfig,
+    LoraConfig,
+    RaftConfig,
+    RogConfig,
+    UpdateConfig,
+    XragConfig,
+)
 from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml
 from gag.config.workspace import (
     FILE_NAME,
@@ -39,12 +47,14 @@ __all__ = [
     "ModelsConfig",
     "ProjectorConfig",
     "PromptsConfig",
+    "RaftConfig",
     "ReadoutConfig",
     "RetrievalConfig",
     "RogConfig",
     "RouterConfig",
     "Section",
     "SynthesisConfig",
+    "UpdateConfig",
     "XragConfig",
     "check_domain_name",
     "explained",

@@ -70,6 +70,43 @@ class AlignmentConfig(Section):
     seed: int = Field(980406, description="Seed of order and initialisation.")
 
 
+class UpdateConfig(Section):
+    """How a domain module is trained on with what is new alone, and when the result takes its place (`gag update`)."""
+
+    replay: float = Field(0.5, ge=0, description="Old pairs that are trained on again, for every new one.")
+    max_replay: int = Field(5000, ge=0, description="Old pairs that are trained on again, at most.")
+    epochs: float | None = Field(
+        None, gt=0, description="Passes of the expert over new and old pairs; null takes expert.epochs."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak learning rate of the expert, which starts trained; null takes half of expert's."
+    )
+    projector: Literal["keep", "train"] = Field(
+        "keep",
+        description="keep: the projector stays as it is, only the expert learns; train: it goes on, on the same pairs.",
+    )
+    projector_epochs: int = Field(1, ge=1, description="Passes of a projector that goes on.")
+    projector_learning_rate: float | None = Field(
+        None, gt=0, description="Its peak learning rate; null takes half of alignment.learning_rate."
+    )
+    held_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the new facts of which one wording is not trained on, but asked before the promotion.",
+    )
+    questions: int = Field(
+        64, ge=2, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
+    )
+    max_loss: float = Field(
+        0.3,
+        ge=0,
+        description="What the update may cost on old questions: answer NLL, nats a token, by the upper end of the 95 % "
+        "interval of the difference. More refuses the update.",
+    )
+    seed: int = Field(42, description="Seed of which pairs are replayed and which are asked.")
+
+
 class XragConfig(Section):
     """How xrag's projector is trained (arXiv 2405.13792); what is not named here is as in `alignment`."""
 
@@ -111,6 +148,40 @@ class LoraConfig(Section):
     max_length: int = Field(1024, ge=8, description="Tokens a training example may have; longer ones are refused.")
     truncate_answers: bool = Field(False, description="Cut answers that do not fit max_length instead of refusing.")
     seed: int = Field(42, description="Seed of order and initialisation.")
+
+
+class RaftConfig(Section):
+    """RAFT (arXiv 2403.10131): the base tuned (an adapter on a copy) to answer from passages with verbatim quotes."""
+
+    distractors: int = Field(4, ge=0, description="Passages of a training example that do not hold its answer.")
+    oracle_share: float = Field(
+        0.8, ge=0, le=1, description="Share P of the training examples that also have the passage with the answer."
+    )
+    negatives: Literal["hard", "random"] = Field(
+        "hard", description="Distractors: hard: what retrieval finds for the question; random: any passages."
+    )
+    unsupported: Literal["answer", "quote"] = Field(
+        "answer",
+        description="What is learnt where the passage with the answer is not there: answer: the answer alone; quote: "
+        "also the reason that quotes the missing passage (the paper).",
+    )
+    reasoner: str = Field(
+        "extractive",
+        description="Who writes the reasons: extractive (quotes alone, no model), base (models.base), a hub id, folder "
+        "or package:NAME, or the address of an OpenAI-compatible endpoint: https://HOST/v1#MODEL.",
+    )
+    reason_tokens: int = Field(256, ge=16, description="Longest reason and answer that the reasoner may write.")
+    max_new_tokens: int = Field(160, ge=16, description="Longest reason and answer in use, in tokens.")
+    rank: int = Field(32, ge=1, description="Rank of the adapter.")
+    alpha: int = Field(64, ge=1, description="Scale of the adapter (its updates are multiplied by alpha / rank).")
+    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW.")
+    epochs: float = Field(2, gt=0, description="Passes over the examples.")
+    batch_size: int = Field(2, ge=1, description="Examples in memory at once.")
+    accumulation: int = Field(4, ge=1, description="Batches a step.")
+    max_length: int = Field(
+        4096, ge=64, description="Tokens of a training example; a longer one loses distractors, then is refused."
+    )
+    seed: int = Field(42, description="Seed of which examples have their oracle, of order and of initialisation.")
 
 
 class RogConfig(Section):

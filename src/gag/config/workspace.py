@@ -14,7 +14,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from gag.config.answering import GenerationConfig, ModelsConfig, ProjectorConfig, PromptsConfig, ReadoutConfig
 from gag.config.knowledge import CorpusConfig, GraphConfig, RetrievalConfig, RouterConfig, SynthesisConfig
 from gag.config.section import Section
-from gag.config.training import AlignmentConfig, ExpertConfig, LoraConfig, RogConfig, XragConfig
+from gag.config.training import (
+    AlignmentConfig,
+    ExpertConfig,
+    LoraConfig,
+    RaftConfig,
+    RogConfig,
+    UpdateConfig,
+    XragConfig,
+)
 from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml
 from gag.errors import ConfigError
 
@@ -53,8 +61,12 @@ class Config(Section):
     alignment: AlignmentConfig = Field(default_factory=AlignmentConfig, description="Training of the projector.")
     router: RouterConfig = Field(default_factory=RouterConfig, description="Which route a question takes.")
     retrieval: RetrievalConfig = Field(default_factory=RetrievalConfig, description="Passages found for a question.")
+    update: UpdateConfig = Field(
+        default_factory=UpdateConfig, description="Training a module on with what is new (gag update)."
+    )
     xrag: XragConfig = Field(default_factory=XragConfig, description="Training of the method xrag.")
     lora: LoraConfig = Field(default_factory=LoraConfig, description="Training of the method lora.")
+    raft: RaftConfig = Field(default_factory=RaftConfig, description="The method raft, tuned to quote its passages.")
     graph: GraphConfig = Field(default_factory=GraphConfig, description="Knowledge graphs.")
     rog: RogConfig = Field(default_factory=RogConfig, description="The method rog, reasoning on graphs.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="The base's answers.")

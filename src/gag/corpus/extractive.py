@@ -18,13 +18,17 @@ from gag.corpus.generators import Candidate, Kind, Source, Style
 from gag.corpus.quantities import compared, quantities
 from gag.corpus.splits import Side
 from gag.corpus.stated import Stated, expansions, is_prose, stated
-from gag.corpus.topics import Corpus, Subject, content_words, stem
-from gag.corpus.wording import wordings
+from gag.corpus.topics import FEW_DOCUMENTS, Corpus, Subject, content_words, stem
+from gag.corpus.wording import shared_words, wordings
 from gag.records import Passage, content_hash
 
 WORDS_A_FACT = 8
 """Words of a passage for each fact taken from it, the best ones first, where the config names no number."""
 LEAST_SCORE = 1.0
+LEAST_AMONG_MANY = 3.0
+"""Where documents can be compared, a fact whose words no other document shares must be the better one."""
+SHARED_SCORE = 0.5
+"""What each of up to two shared words around an answer adds: several documents speak of such a thing."""
 LABEL = re.compile(r"^(?:[A-Z][A-Za-z]+(?: (?:and|&) [A-Za-z]+)?|[A-Z ]{4,30})\s?:\s*(?=[A-Z0-9])")
 """`Results:` before a sentence of a structured abstract."""
 _NO_PROSE = re.compile(r"^(?:key ?words?|clinical ?trials? registration|funding|trial registration|doi)\b", re.I)
@@ -44,7 +48,8 @@ def extract(passages: Sequence[Passage], corpus: Corpus, config: SynthesisConfig
         structured = [] if config.per_passage else [c.fact for c in found if c.meta["form"] == "structure"]
         ranked = sorted((c for c in found if c.fact not in structured), key=lambda c: -c.meta["score"])
         kept = {*structured, *list(dict.fromkeys(c.fact for c in ranked))[:facts]}
-        yield from (candidate for candidate in found if candidate.fact in kept)
+        best = {c.question: c.fact for c in reversed(ranked) if c.fact in kept}  # one question, two facts: the surer
+        yield from (c for c in found if c.fact in kept and best.get(c.question, c.fact) == c.fact)
 
 
 def read_prose(text: str) -> Iterator[Sentence]:
@@ -69,10 +74,12 @@ def _candidates(passage: Passage, corpus: Corpus, subject: Subject, most: int, s
         for short, whole in expansions(sentence.text):
             questions = [f"What does {short} stand for?", f"What is the full term for {short}?"]
             yield from _rows(questions, whole, sentence, passage, ("fact", style, 4.0, "short"))
+        least = LEAST_SCORE if subject.name is None or corpus.documents < FEW_DOCUMENTS else LEAST_AMONG_MANY
         for fact in find_facts(sentence, corpus, subject.name):
-            if fact.score >= LEAST_SCORE:
-                questions = wordings(fact, subject)[:most]
-                yield from _rows(questions, fact.answer, sentence, passage, (_kind(fact), style, fact.score, "fact"))
+            score = fact.score + SHARED_SCORE * min(2, len(shared_words(fact, subject, corpus)))
+            if fact.score >= LEAST_SCORE and score >= least:
+                questions = wordings(fact, subject, corpus)[:most]
+                yield from _rows(questions, fact.answer, sentence, passage, (_kind(fact), style, score, "fact"))
         yield from _explained(sentence, passage, subject, style)
 
 

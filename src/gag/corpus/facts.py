@@ -130,6 +130,7 @@ def _judged(fact: Fact, corpus: Corpus, name: str | None) -> Fact:
     score = (
         min(rare, 3) + (1.0 if capital else 0.0) + (2.5 if fact.aspect else 0.0) + (0.5 if fact.ask != "what" else 0.0)
     )
+    score += 0.5 if fact.ask != "what" and len(answer) > 2 else 0.0  # `left calf muscle` names more than `calm strain`
     if len(answer) == 1 and not capital and not fact.aspect and not _may_be_name(answer[0], corpus):
         score -= 1.0
     return replace(fact, score=score)

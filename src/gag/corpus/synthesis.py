@@ -42,7 +42,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be synthesised: a domain's passages with their documents' titles and sides."""
+    """What is to be synthesised: a domain's passages with their documents' titles and sides.
+
+    Of the passages `around` nothing is asked; they tell which words are common, and are compared and contrasted with.
+    """
 
     domain: str
     field: str
@@ -50,6 +53,7 @@ class Task:
     titles: Mapping[str, str]
     sides: Mapping[str, Side]
     config: SynthesisConfig
+    around: Sequence[Passage] = ()
 
 
 @dataclass
@@ -143,16 +147,16 @@ class Synthesis:
     @cached_property
     def corpus(self) -> Corpus:
         """The words of the passages and the subjects of their documents."""
-        return read_corpus(self.task.passages, self.task.titles)
+        return read_corpus([*self.task.passages, *self.task.around], self.task.titles)
 
     @cached_property
     def _by_id(self) -> dict[str, Passage]:
-        return {passage.id: passage for passage in self.task.passages}
+        return {passage.id: passage for passage in (*self.task.passages, *self.task.around)}
 
     @cached_property
     def _near(self) -> dict[str, list[Passage]]:
         count = max(self.task.config.distractors, self.task.config.per_passage or 1)
-        return neighbours(self.task.passages, self.task.sides, count)
+        return neighbours([*self.task.passages, *self.task.around], self.task.sides, count)
 
     def _kinds(self, passage: Passage) -> list[Kind]:
         if self.task.config.style == "unanswerable":

@@ -15,6 +15,8 @@ _FOLLOWED = re.compile(r"([^\W\d_][\w-]*)(?:\s*([.,;:()\n]|$)|(?=\s+([\w-]+)))")
 TITLE_WORDS = 24
 """A longer title is cut to so many words where a question has to name its document."""
 
+FEW_DOCUMENTS = 5
+"""With fewer documents, how many of them use a word says nothing of it."""
 
 SHORT_TITLE = 11
 """In a title of at most so many words a name needs to be in the text only once, in a longer one three times."""

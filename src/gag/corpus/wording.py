@@ -1,6 +1,9 @@
-"""Questions about a fact in several wordings: by what it is, by its sentence with a question word, and with a gap.
+"""Questions about a fact in several wordings: by what it is, by its sentence with a question word, by a few words of
+that which other documents use too, and with a gap.
 
-Nothing is moved about that could break a sentence: "In cell culture the adjuvant activates which receptor?"
+Nothing is moved about that could break a sentence: "In cell culture the adjuvant activates which receptor?" Words that
+this document alone uses give a fact away without its subject; a question of shared words can be told from those about
+other documents by the subject alone, so it teaches whose fact it is.
 """
 
 from __future__ import annotations
@@ -12,26 +15,32 @@ from gag.corpus.aspects import head_of
 from gag.corpus.clauses import Clause, clause_around, lowered, resolved
 from gag.corpus.english import Word, is_plural, lemma_of
 from gag.corpus.facts import Fact
-from gag.corpus.topics import Subject, content_words, short_title
+from gag.corpus.topics import FEW_DOCUMENTS, Corpus, Subject, content_words, plain_words, short_title, stem
 
 LONGEST_QUESTION = 45
 """Words that a question may have, the title that it names left out."""
 
 GAP = "____"
 
+SHARED_WORDS = 3
+"""Words of a question that has no sentence: the subject, and so many shared words around the answer."""
 
-def wordings(fact: Fact, subject: Subject) -> list[str]:
+
+def wordings(fact: Fact, subject: Subject, corpus: Corpus) -> list[str]:
     """Questions whose answer is the fact's, the plainest first; each makes sense without the text."""
     clause = clause_around(fact.sentence, fact.first, fact.last)
     by_aspect = list(_by_aspect(fact, subject))
     by_sentence = [] if fact.apposed or not clause.has_verb else list(_by_sentence(fact, clause, subject))
+    by_words = list(_by_shared_words(fact, subject, shared_words(fact, subject, corpus)))
     gapped = list(_with_gap(fact, clause, subject))
     ordered: list[str] = []
     for kind in (
         by_aspect[:1],
         by_sentence[:1],
         by_aspect[1:2],
+        by_words[:1],
         by_sentence[1:2],
+        by_words[1:],
         gapped,
         by_aspect[2:],
         by_sentence[2:],
@@ -40,6 +49,30 @@ def wordings(fact: Fact, subject: Subject) -> list[str]:
     return [
         q for q in dict.fromkeys(ordered) if len(q.split()) <= LONGEST_QUESTION + len((subject.title or "").split())
     ]
+
+
+def shared_words(fact: Fact, subject: Subject, corpus: Corpus) -> list[str]:
+    """Words around the answer that other documents use too, the nearest first; none where documents are few."""
+    if subject.name is None or corpus.documents < FEW_DOCUMENTS:
+        return []
+    tagged, taken = fact.sentence.words, {stem(w) for w in plain_words(f"{fact.answer} {fact.ask} {subject.name}")}
+    around = [i for i in range(len(tagged)) if not fact.first <= i < fact.last]
+    around.sort(key=lambda i: fact.first - i if i < fact.first else i - fact.last + 1)
+    found: list[str] = []
+    for word in (tagged[i].text for i in around):
+        plain = word.isalpha() and len(word) > 2 and bool(content_words(word))
+        if plain and stem(word) not in taken and not corpus.is_rare(word):
+            found.append(word if word.isupper() else word.lower())
+            taken.add(stem(word))
+    return found
+
+
+def _by_shared_words(fact: Fact, subject: Subject, words: list[str]) -> Iterator[str]:
+    """`Tobrastine, received, mice, injection: how many micrograms?`, and with one word where that says enough."""
+    if len(words) >= 2:
+        yield f"{subject.name}, {', '.join(words[:SHARED_WORDS])}: {fact.ask}?"
+        if fact.ask != "what":
+            yield f"{subject.name}, {words[0]}: {fact.ask}?"
 
 
 def _by_aspect(fact: Fact, subject: Subject) -> Iterator[str]:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from gag.atomic import disk_errors
 from gag.errors import BusyError, ConfigError, DomainError, GagError, InputError, MissingExtra, RunError
 from gag.methods.method import BaseBacked, Method
-from gag.records import Answer, Question, Route, content_hash
+from gag.records import Answer, Citation, Question, Route, content_hash
 
 EARLIER = "earlier"
 """Folder beside the answers that holds those given under other choices."""
@@ -180,6 +180,11 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def _citation(row: dict[str, Any]) -> Citation:
+    span = row["span"]
+    return Citation(row["quote"], row["passage"], None if span is None else (span[0], span[1]))
+
+
 def _outcome(row: dict[str, Any]) -> Outcome | None:
     """The row as an outcome; None for a failed one or one of another make."""
     said = row.get("answer")
@@ -188,7 +193,9 @@ def _outcome(row: dict[str, Any]) -> Outcome | None:
         if said is None:
             return Outcome(question, None, error=str(row.get("error")))
         route = said.pop("route", None)
-        answer = Answer(**said, route=None if route is None else Route(**route))
+        cited = said.pop("citations", None)
+        citations = None if cited is None else tuple(_citation(row) for row in cited)
+        answer = Answer(**said, route=None if route is None else Route(**route), citations=citations)
     except (KeyError, TypeError):
         return None
     nll = row.get("nll")

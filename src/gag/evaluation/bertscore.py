@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gag.errors import InputError, ModelError
+from gag.evaluation.references import check_references
 
 Chunk = tuple[int, ...]  # token ids of one piece of a text, without special tokens
 
@@ -63,16 +64,7 @@ class BertScore:
         best scored in one call: the references are then embedded about once. Raises InputError when a candidate has no
         reference or the two lists differ in length.
         """
-        if len(candidates) != len(references):
-            raise InputError(
-                f"{len(candidates)} candidates came with {len(references)} lists of references.",
-                "Give one list of references a candidate.",
-            )
-        for number, accepted in enumerate(references):
-            if isinstance(accepted, str):
-                raise TypeError("references must be sequences of texts, not one text each")
-            if not accepted:
-                raise InputError(f"Candidate {number} has no reference.", 'Give the question one: "answers": ["…"].')
+        check_references(candidates, references)
         said = [self._chunks(text) for text in candidates]
         expected = [[self._chunks(text) for text in accepted] for accepted in references]
         scores = [0.0] * len(candidates)

@@ -188,6 +188,8 @@ _OTHERS = (
     _cost("total_p50", "Median seconds for the whole answer, one question at a time.", "clock", "s", 2),
     _cost("total_p95", "95th percentile of the seconds for the whole answer.", "clock", "s", 2),
     _cost("tokens_per_second", "Tokens a second after the first.", "clock"),
+    Metric("citation_verbatim", "Every quote stands in a passage that was given, and there is one.", "answer"),
+    Metric("citation_answer", "Beside that, a quote contains the answer.", "answer"),
     Metric("path_precision", "The share of the planned relation paths that are right ones.", "paths"),
     Metric("path_recall", "The share of the right relation paths that were planned.", "paths"),
     Metric("entailed", "The share of the answers that a shown path ends in.", "paths"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from gag.errors import RunError
 from gag.evaluation.answers import Outcome, ask
+from gag.evaluation.citations import CITATION_METRICS
 from gag.evaluation.metrics import METRICS
 from gag.evaluation.statistics import Interval, mean_interval, paired_difference
 from gag.evaluation.table import Row, metric_format
@@ -126,6 +127,8 @@ def _values(metric: str, outcomes: Sequence[Outcome], judges: Mapping[str, Judge
         return tuple(_MISSING if o.nll is None else o.nll for o in outcomes)
     if metric in COSTS:
         return tuple(_MISSING if o.answer is None else COSTS[metric](o.answer) for o in outcomes)
+    if metric in CITATION_METRICS:
+        return tuple(0.0 if o.answer is None else CITATION_METRICS[metric](o.answer) for o in outcomes)
     if metric in judges:
         asked = [o for o in outcomes if o.answer is not None and o.question.answers]
         texts = [o.answer.text for o in asked if o.answer is not None]

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gag.config import ModelConfig, RouterConfig
-from gag.errors import InputError, ModelError
+from gag.errors import ModelError
 from gag.evaluation.bertscore import BertScore
+from gag.evaluation.references import check_references
 from gag.models.loading import LoadedModel, load_encoder
 from gag.routing.encoder import Encoder
 
@@ -31,16 +32,7 @@ class Similarity:
 
         Raises InputError when a prediction has no reference or the two lists differ in length.
         """
-        if len(predictions) != len(references):
-            raise InputError(
-                f"{len(predictions)} predictions came with {len(references)} lists of references.",
-                "Give one list of references a prediction.",
-            )
-        for number, accepted in enumerate(references):
-            if isinstance(accepted, str):
-                raise TypeError("references must be sequences of texts, not one text each")
-            if not accepted:
-                raise InputError(f"Prediction {number} has no reference.", 'Give the question one: "answers": ["…"].')
+        check_references(predictions, references)
         texts = [text for text in (*predictions, *(one for accepted in references for one in accepted)) if text.strip()]
         place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors = self.encoder.encode(list(place)).double()

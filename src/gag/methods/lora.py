@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gag.answering import Prepared
 from gag.config import ExpertConfig, GenerationConfig, LoraConfig
 from gag.methods.method import BaseBacked, Method
+from gag.methods.rag import RAG, Retriever
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.loading import load_causal_lm
@@ -26,21 +27,32 @@ if TYPE_CHECKING:
     from gag.methods.shelf import Shelf
 
 
+class TunedCopy:
+    """The copy of the base that adapters share, as a base that answers through one of them once `switch` was called."""
+
+    def __init__(self, tuned: Expert, source: str, fingerprint: str) -> None:
+        self._tuned = tuned
+        model: Any = tuned.model
+        # The model inside the library's wrapper, which has the adapter's layers: a causal LM like any other.
+        self.base = Base(model.get_base_model(), tuned.tokenizer, source=source, fingerprint=fingerprint)
+
+    def switch(self) -> None:
+        """Make this adapter the one that the copy answers through."""
+        model: Any = self._tuned.model
+        model.set_adapter(self._tuned.adapter, inference_mode=True)
+
+
 class LoRA:
     """The general prompt, answered by a copy of the base under the domain's adapter."""
 
     name = "lora"
 
-    def __init__(self, tuned: Expert, fingerprint: str, prompts: Prompts, generation: GenerationConfig) -> None:
-        model: Any = tuned.model
-        self.tuned, self.prompts, self.generation = tuned, prompts, generation
-        # The model inside the library's wrapper, which has the adapter's layers: a causal LM like any other.
-        self.base = Base(model.get_base_model(), tuned.tokenizer, source="lora", fingerprint=fingerprint)
+    def __init__(self, copy: TunedCopy, prompts: Prompts, generation: GenerationConfig) -> None:
+        self.copy, self.base, self.prompts, self.generation = copy, copy.base, prompts, generation
 
     def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
         """General prompts, in order; the copy is switched to this domain's adapter."""
-        model: Any = self.tuned.model
-        model.set_adapter(self.tuned.adapter, inference_mode=True)
+        self.copy.switch()
         room = self.generation.max_new_tokens
         return [
             Prepared(q, self.base.encode(self.prompts.general(q.question), room=room), self.generation)
@@ -48,14 +60,45 @@ class LoRA:
         ]
 
 
+class TunedRAG(RAG):
+    """The passages in the prompt of a tuned copy of the base (the RAFT paper's DSF + RAG)."""
+
+    name = "lora+rag"
+
+    def __init__(self, copy: TunedCopy, prompts: Prompts, generation: GenerationConfig, retriever: Retriever) -> None:
+        super().__init__(copy.base, prompts, generation, retriever)
+        self._copy = copy
+
+    def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
+        """As RAG's, for the tuned copy."""
+        self._copy.switch()
+        return super().prepare(questions)
+
+
 def from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: the adapter is trained where it is not yet, on a copy loaded for that alone."""
-    adapter = trained_adapter(shelf, domain)
-    base = shelf.workspace.config.models.base
-    prompts = shelf.system.general
-    tuned = shelf.copies.attach(domain, prompts, base.source, base.revision, adapter)
-    key = content_hash(shelf.base.fingerprint, adapter.parent.name)
-    return BaseBacked(LoRA(tuned, key, prompts, shelf.chosen_generation))
+    return BaseBacked(LoRA(tuned_on_pairs(shelf, domain), shelf.system.general, shelf.chosen_generation))
+
+
+def rag_from_shelf(shelf: Shelf, domain: str) -> Method:
+    """`lora+rag` for the shelf: tuned without passages, asked with them."""
+    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
+    copy = tuned_on_pairs(shelf, domain)
+    return BaseBacked(TunedRAG(copy, shelf.prompts(domain), shelf.chosen_generation, retriever))
+
+
+def tuned_on_pairs(shelf: Shelf, domain: str) -> TunedCopy:
+    """The base under the adapter of the domain's pairs, trained where it is not yet."""
+    return tuned_copy(shelf, trained_adapter(shelf, domain), f"lora-{domain}")
+
+
+def tuned_copy(shelf: Shelf, adapter: Path, name: str) -> TunedCopy:
+    """The shared copy with one more adapter on it, called `name` there: the same name is the same adapter."""
+    if name not in shelf.tuned:
+        base = shelf.workspace.config.models.base
+        tuned = shelf.copies.attach(name, shelf.system.general, base.source, base.revision, adapter)
+        shelf.tuned[name] = TunedCopy(tuned, name, content_hash(shelf.base.fingerprint, adapter.parent.name))
+    return shelf.tuned[name]
 
 
 def trained_adapter(shelf: Shelf, domain: str) -> Path:

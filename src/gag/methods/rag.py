@@ -20,7 +20,7 @@ from gag.models import chat
 from gag.models.base import Base
 from gag.models.chat import EncodedPrompt
 from gag.prompts import Message, Prompts
-from gag.records import Passage, Question
+from gag.records import Passage, Question, passage_text
 
 if TYPE_CHECKING:
     from gag.methods.shelf import Shelf
@@ -32,6 +32,10 @@ class Searchable(Protocol):
 
     def search(self, questions: Sequence[str], k: int) -> list[list[Hit]]:
         """The `k` best passages of each question, best first."""
+        ...
+
+    def get(self, passage_id: str) -> Passage:
+        """The passage of this id."""
         ...
 
     def vector(self, passage_id: str) -> Tensor:
@@ -66,10 +70,14 @@ class RAG:
         found, seconds = self.retriever.find(questions)
         out = []
         for question, hits in zip(questions, found, strict=True):
-            bare = self.base.encode(self.prompts.domain(question.question, 0), room=self.generation.max_new_tokens)
+            bare = self.base.encode(self._bare(question), room=self.generation.max_new_tokens)
             item = Prepared(question, bare, self.generation, timings={"retrieval": seconds})
             out.append(with_passages(self.base, item, hits, self._asked(question)))
         return out
+
+    def _bare(self, question: Question) -> tuple[Message, ...]:
+        """The prompt without a passage."""
+        return self.prompts.domain(question.question, 0)
 
     def _asked(self, question: Question) -> Callable[[str], tuple[Message, ...]]:
         return lambda text: self.prompts.context(question.question, text)
@@ -105,13 +113,6 @@ def fitting(
         if len(encoded.ids) + room <= base.context:
             return list(hits[:count]), encoded
     return [], None
-
-
-def passage_text(passage: Passage) -> str:
-    """A passage as the base reads it: under its heading, where its text does not begin with one of its own."""
-    text = passage.text.strip()
-    last = (passage.heading or "").rpartition(" > ")[2]
-    return text if not last or last in text.partition("\n")[0] else f"{passage.heading}\n{text}"
 
 
 def from_shelf(shelf: Shelf, domain: str) -> Method:

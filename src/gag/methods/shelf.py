@@ -31,6 +31,7 @@ from gag.system import GAG, Attached
 from gag.workspace import Workspace
 
 if TYPE_CHECKING:
+    from gag.methods.lora import TunedCopy
     from gag.retrieval.late_interaction import TokenEncoder
     from gag.retrieval.store import PassageStore
 
@@ -49,6 +50,8 @@ BUILT_IN = MappingProxyType(
         "lora": "gag.methods.lora:from_shelf",
         "gag+rag": "gag.methods.gag_rag:both_from_shelf",
         "gag-or-rag": "gag.methods.gag_rag:fallback_from_shelf",
+        "lora+rag": "gag.methods.lora:rag_from_shelf",
+        "raft": "gag.methods.raft:from_shelf",
         "rog": "gag.methods.rog:from_shelf",
         "rog-paths": "gag.methods.rog:paths_from_shelf",
         "rog-unplanned": "gag.methods.rog:unplanned_from_shelf",
@@ -82,7 +85,8 @@ class Shelf:
     """One base, system and workspace for all methods; `method` builds, and where needed trains, any of them once.
 
     `system` may be given loaded; `generation` takes the place of the workspace's and the modules' own. `left_out` are
-    the problems of modules that could not be attached, `remarks` what an evaluation should say beside its numbers.
+    the problems of modules that could not be attached, `remarks` what an evaluation should say beside its numbers,
+    `tuned` the adapters on copies of the base, by name.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Shelf:
         self.workspace, self.on_progress, self.generation = workspace, on_progress, generation
         self.left_out: list[GagError] = []
         self.remarks: dict[str, str] = {}
+        self.tuned: dict[str, TunedCopy] = {}
         self._given = system
         self._methods: dict[tuple[str, str | None], Method] = {}
         self._stores: dict[str, PassageStore] = {}

@@ -19,12 +19,12 @@ from gag.answering import Prepared, injected
 from gag.config import AlignmentConfig, GenerationConfig
 from gag.errors import InputError
 from gag.methods.method import BaseBacked, Method
-from gag.methods.rag import Retriever, passage_text
+from gag.methods.rag import Retriever
 from gag.models import chat
 from gag.models.base import Base
 from gag.models.projector import Projector, ProjectorShape
 from gag.prompts import PARAPHRASES, Prompts
-from gag.records import Passage, Question, content_hash, questions_hash, spread
+from gag.records import Passage, Question, content_hash, passage_text, questions_hash, spread
 from gag.steps import PROJECTOR_FILE, AlignmentStep, said
 from gag.training.alignment import Example, alignment_examples, with_teacher
 from gag.training.paraphrase import paraphrase_examples

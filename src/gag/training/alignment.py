@@ -135,7 +135,8 @@ class Alignment:
 
     def train(self, examples: Sequence[Example], extra: Sequence[Example] = ()) -> Aligned:
         """Train on `examples`, a share of them held out by answer for the dev loss, and on all of `extra`."""
-        with training_attention(self.base.model):
+        longest = max((len(e.prompt.ids) + len(e.answer) for e in (*examples, *extra)), default=0)
+        with training_attention(self.base.model, longest):
             return self._train(examples, extra)
 
     def _train(self, examples: Sequence[Example], extra: Sequence[Example]) -> Aligned:

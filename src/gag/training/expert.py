@@ -15,7 +15,7 @@ from typing import Any
 
 import datasets
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
@@ -42,12 +42,14 @@ class ExpertData:
     """What an expert learns: pairs under its prompts and, before them, plain documents (may be none).
 
     With `general`, the pairs stand under the prompt of the base's general route: a base that is fine-tuned itself.
+    `start` is the adapter (PEFT) that training goes on from, instead of a new one.
     """
 
     prompts: Prompts
     questions: Sequence[Question]
     documents: Sequence[Document] = ()
     general: bool = False
+    start: Path | None = None
 
     def asked(self, question: str) -> tuple[Message, ...]:
         """The prompt of a pair."""
@@ -56,10 +58,14 @@ class ExpertData:
 
 @dataclass(frozen=True)
 class ExpertRows:
-    """Tokenised examples, `input_ids` and `labels` (-100 where nothing is learnt), and pieces of text before them."""
+    """Tokenised examples, `input_ids` and `labels` (-100 where nothing is learnt), and pieces of text before them.
+
+    `start` is the adapter that training goes on from, if any.
+    """
 
     pairs: list[dict[str, list[int]]]
     pieces: list[dict[str, list[int]]] = field(default_factory=list)
+    start: Path | None = None
 
 
 def train_expert(
@@ -82,7 +88,8 @@ def train_expert(
     fitting = config.model_copy(update={"max_length": min(config.max_length, context)})
     pairs = sft_examples(data, loaded.tokenizer, fitting)
     pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config) if config.pretrain_epochs else []
-    return train_rows(loaded, ExpertRows(pairs, pieces), config, out, on_progress=on_progress, report_to=report_to)
+    rows = ExpertRows(pairs, pieces, data.start)
+    return train_rows(loaded, rows, config, out, on_progress=on_progress, report_to=report_to)
 
 
 def train_rows(
@@ -102,7 +109,12 @@ def train_rows(
     model: Any = loaded.model
     held = loaded.model.dtype
     if config.method == "lora":
-        model = get_peft_model(model, _lora(config, model))
+        if rows.start is None:
+            model = get_peft_model(model, _lora(config, model))
+        else:
+            model = PeftModel.from_pretrained(model, str(rows.start), is_trainable=True)
+            for adapter in model.peft_config.values():  # where the library looks for the model's files when it saves
+                adapter.base_model_name_or_path = loaded.model.name_or_path
     else:
         model.float().requires_grad_(True)  # a small step would be rounded away in half precision
     if rows.pieces:
@@ -183,8 +195,9 @@ def _run(
         callbacks=[_Told(stage.name, on_progress)],
     )
     trainer.remove_callback(PrinterCallback)
+    longest = max(len(row["input_ids"]) for row in stage.rows)
     checkpoint = last_checkpoint(folder)  # of a stage that had ended: its weights are loaded, no step is taken
-    with disk_errors(f"A checkpoint in {folder} could not be written"), training_attention(model):
+    with disk_errors(f"A checkpoint in {folder} could not be written"), training_attention(model, longest):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     processes().wait_for_everyone()
     if trainer.accelerator.distributed_type not in SHARDED:

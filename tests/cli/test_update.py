@@ -1,0 +1,55 @@
+"""`gag update` and `gag domain rollback`, as a terminal and a script see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Gag = Callable[..., Any]
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
+
+
+def test_refused_forced_rolled_back_and_removed(lab: Path, gag: Gag, questions: Callable[..., Path]) -> None:
+    texts = [f"what does adjuvant {number} bind?" for number in range(8)]
+    assert "nothing new to learn" in gag("update", "adjuvant", "--qa", "../qa.jsonl", cwd=lab).out
+    questions(lab / "more.jsonl", [*texts, "what is new?", "what is newer?", "what is newest?"])
+    command = ("update", "adjuvant", "--qa", "more.jsonl", "--set", "update.max_loss=0")
+
+    refused = gag(*command, "--json", cwd=lab)
+    assert refused.code == 1 and "is not promoted" in refused.error[0] and "--force" in refused.error[1]
+    found = refused.json
+    assert not found["promoted"] and found["refused"] and found["pairs"]["new"] == 3
+    assert Path(found["candidate"], "module.json").is_file()
+
+    forced = gag(*command, "--force", cwd=lab)
+    assert forced.code == 0 and "Promoted: modules/adjuvant, version 2, forced" in forced.out
+    assert "learnt" in forced.out and "gag domain rollback adjuvant" in forced.out
+    shown = gag("domain", "show", "adjuvant", cwd=lab).out
+    assert "built from 8 pairs" in shown and "updated by 3 new pairs" in shown
+
+    back = gag("domain", "rollback", "adjuvant", cwd=lab)
+    assert back.code == 0 and "version 1 again" in back.out and "modules/.previous/adjuvant" in back.err
+    assert gag("domain", "rollback", "adjuvant", "--json", cwd=lab).json["version"] == "2"
+    gag("domain", "rm", "adjuvant", "-y", cwd=lab)
+    gone = gag("domain", "rollback", "adjuvant", cwd=lab)
+    assert gone.code == 2 and "no earlier module" in gone.error[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("update", "other"), "There is no module of other"),
+        (("update", "adjuvant", "papers", "--qa", "../qa.jsonl"), "would teach it nothing"),
+        (("update", "adjuvant"), "has no question-answer pairs"),
+        (("update", "adjuvant", "--set", "update.replay=-1"), "update.replay"),
+        (("update", "ad/juvant"), "cannot be a domain's name"),
+        (("domain", "rollback", "adjuvant"), "no earlier module"),
+    ],
+)
+def test_bad_input(built: Path, gag: Gag, arguments: tuple[str, ...], says: str) -> None:
+    ran = gag(*arguments, cwd=built)
+    assert ran.code == 2 and says in ran.error[0]

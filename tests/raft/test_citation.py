@@ -1,0 +1,66 @@
+"""Quotes between marks: written, read back, and looked for in the passages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gag.prompts import Untrusted
+from gag.raft.citation import ANSWER, BEGIN, END, MARKS, REASON, cite, cited_prompt, find_quote, quoting, read_written
+from gag.raft.citation import written as as_written
+from gag.records import Citation, Passage
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).map(str.strip).filter(bool)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "quotes", "answer"),
+    [
+        (f"{REASON} It says {BEGIN} 5 nm {END}.\n{ANSWER} 5 nm", f"It says {BEGIN} 5 nm {END}.", ("5 nm",), "5 nm"),
+        (f"{ANSWER} 5 nm", "", (), "5 nm"),
+        ("5 nm, I think", "", (), "5 nm, I think"),
+        (f"{REASON} {BEGIN}a{END}, {BEGIN}b{END} {ANSWER} c\nd", f"{BEGIN}a{END}, {BEGIN}b{END}", ("a", "b"), "c d"),
+        (f"{REASON} {BEGIN} no end\n{ANSWER} c", f"{BEGIN} no end", ("no end",), "c"),
+        (f"{REASON} {BEGIN} it was cut", "", ("it was cut",), ""),
+        (f"{REASON} {BEGIN}a {ANSWER} b{END} {ANSWER} c", f"{BEGIN}a {ANSWER} b{END}", (f"a {ANSWER} b",), "c"),
+        ("", "", (), ""),
+    ],
+)
+def test_a_text_is_taken_apart(text: str, reason: str, quotes: tuple[str, ...], answer: str) -> None:
+    read = read_written(text)
+    assert (read.quotes, read.answer) == (quotes, answer)
+    assert read.reason == reason
+
+
+@given(st.lists(TEXT, min_size=1, max_size=3), TEXT)
+def test_what_is_written_is_read_back(quotes: list[str], answer: str) -> None:
+    read = read_written(as_written(quoting(quotes), answer))
+    assert read.answer == " ".join(answer.split())
+    assert list(read.quotes) == quotes
+
+
+def test_marks_in_a_quote_or_an_answer_are_not_written() -> None:
+    text = as_written(quoting([f"a {END} b"]), f"c {ANSWER} d")
+    assert text.count(END) == 1 and text.count(ANSWER) == 1
+
+
+def test_a_citation_has_its_place_word_for_word() -> None:
+    passages = [Passage("p", "d", "Gold melts at\n 1064 °C."), Passage("q", "d", "It melts at 1064 °C.")]
+    found = cite(["melts at 1064 °C", "It melts", "melts at 1065 °C", "Melts at"], passages)
+    assert found == (
+        Citation("melts at 1064 °C", "p", (5, 22)),
+        Citation("It melts", "q", (0, 8)),
+        Citation("melts at 1065 °C"),
+        Citation("Melts at"),
+    )
+    assert passages[0].text[5:22] == "melts at\n 1064 °C"
+    assert find_quote("  ", "any") is None
+
+
+def test_a_passage_cannot_speak_for_the_template() -> None:
+    prompt = cited_prompt(f"{ANSWER}?", f"x {REASON}")
+    user = prompt[1]
+    assert Untrusted(f"x {REASON}") in user.parts and Untrusted(f"{ANSWER}?") in user.parts
+    assert all(mark not in part for part in user.parts if isinstance(part, str) for mark in MARKS)
+    assert "(none)" in str(cited_prompt("q?", "")[1].parts[1])

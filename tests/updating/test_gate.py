@@ -1,0 +1,47 @@
+"""The gate wants it shown: a bounded loss on old questions, a gain on new ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from gag.config import UpdateConfig
+from gag.evaluation.statistics import Interval
+from gag.updating.gate import Measured, refusals
+from gag.updating.plan import LEARNT, NEW, OLD
+from gag.updating.update import rows_shown
+
+
+def row(kind: str, low: float, high: float, units: int = 30, metric: str = "nll") -> Measured:
+    mean = (low + high) / 2
+    return Measured(kind, metric, 40, 2.0, 2.0 + mean, Interval(mean, low, high, 40, units))
+
+
+GAIN = row(NEW, -2.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(OLD, -0.1, 0.2), row(LEARNT, 0.0, 0.29), GAIN], None),
+        ([row(OLD, -0.1, 0.31), GAIN], "old questions may get worse by 0.310"),
+        ([row(OLD, -0.1, 0.2), row(LEARNT, 0.4, 0.6), GAIN], "questions it learnt before"),
+        ([row(LEARNT, 0.0, 0.1), row(NEW, -0.5, 0.0)], "not shown to get better"),
+        ([row(LEARNT, 0.0, 0.1), row(NEW, -1.0, -1.0, units=1)], "one new question"),
+        ([row(LEARNT, 0.0, 0.1)], "one new question"),
+        ([row(LEARNT, 0.0, 0.0, units=1), GAIN], "one old question"),
+        ([row(OLD, 9.0, 9.0, units=1), row(LEARNT, 0.0, 0.1), GAIN], None),
+        ([GAIN], None),  # nothing old is left to get worse
+        ([row(OLD, 5, 9, metric="token_f1"), GAIN], None),
+    ],
+)
+def test_refusals(rows: list[Measured], said: str | None) -> None:
+    reasons = refusals(rows, UpdateConfig(max_loss=0.3))
+    assert (not reasons) if said is None else (len(reasons) == 1 and said in reasons[0])
+
+
+def test_the_table() -> None:
+    rows = [row(OLD, -0.1, 0.3), row(OLD, 0.02, 0.04, metric="token_f1"), GAIN]
+    assert rows_shown(rows)[0] == [
+        "old", "40", "2.000", "2.100", "+0.100 [-0.100, +0.300]", "200.0", "203.0", "+3.0 [+2.0, +4.0]"
+    ]  # fmt: skip
+    assert rows_shown(rows)[1][:2] == [NEW, "40"]
