@@ -159,18 +159,20 @@ def asked(place: Workspace, modules: Mapping[str, Path], questions: Sequence[Que
 
     Answers are kept in answers-NAME.json, and not asked for again while module and questions are the same.
     """
-    results = {"base": answered(place, "base", None, questions)}
-    for name, folder in modules.items():
+    results = {}
+    for name, folder in {"base": None, **modules}.items():
         found = answered(place, name, folder, questions)
         values = {metric: found.values[metric] for metric in METRICS}
-        results[f"gag ({name})"] = replace(found, method=f"gag ({name})", values=values)
-        values = {"fact_recall": found.values["expert"]}
-        results[f"expert ({name})"] = replace(found, method=f"expert ({name})", values=values)
+        method = "base" if folder is None else f"gag ({name})"
+        results[method] = replace(found, method=method, values=values)
+        if folder is not None:
+            values = {"fact_recall": found.values["expert"]}
+            results[f"expert ({name})"] = replace(found, method=f"expert ({name})", values=values)
     return results
 
 
 def answered(place: Workspace, name: str, folder: Path | None, questions: Sequence[Question]) -> Evaluated:
-    """The metrics of a module's answers, and `expert`, whether its background holds the fact; of the base's own."""
+    """The metrics of a module's answers, without one of the base's, and `expert`: if the background holds the fact."""
     said_by = "base" if folder is None else load_module(folder).provenance["key"]
     key = content_hash(
         said_by, place.config.models.model_dump(), place.config.generation.model_dump(), questions_hash(questions)
@@ -259,7 +261,7 @@ def cost_rows(name: str, taken: Ran, rebuilt: Sequence[Ran]) -> list[Row]:
     rows = []
     for kind in ("seconds", "processor"):
         one, others = getattr(taken, kind), [getattr(ran, kind) for ran in rebuilt]
-        if one is None or None in others:
+        if one is None or None in others or not sum(others):
             continue
         values = {"update": one, "rebuild": sum(others), "update / rebuild": one / sum(others)}
         rows += [number(what, f"{name}: cost", f"{kind} taken", value) for what, value in values.items()]

@@ -27,13 +27,14 @@ CHOICES = {
     "readout.pooling": "segment_mean",
     "readout.layers": "[-2]",
     "readout.slots": "2",
-    "readout.max_new_tokens": "4",
+    "readout.max_new_tokens": "2",
     "projector.kind": "mlp",
     "projector.pretrain_pairs": "0",
     "projector.warm_start": "none",
     "alignment.counterfactual": "0",
     "alignment.max_steps": "2",
-    "generation.max_new_tokens": "6",
+    "generation.max_new_tokens": "2",
+    "update.questions": "4",
     "synthesis.wordings": "1",
 }
 

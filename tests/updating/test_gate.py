@@ -23,12 +23,13 @@ GAIN = row(NEW, -2.0, -1.0)
     ("rows", "said"),
     [
         ([row(OLD, -0.1, 0.2), row(LEARNT, 0.0, 0.29), GAIN], None),
-        ([row(OLD, -0.1, 0.31), GAIN], "old questions may get worse by 0.310"),
-        ([row(OLD, -0.1, 0.2), row(LEARNT, 0.4, 0.6), GAIN], "questions it learnt before"),
+        ([row(OLD, -0.1, 0.31), row(LEARNT, 0.0, 0.29), GAIN], None),  # not shown to get worse
+        ([row(OLD, 0.31, 0.4), GAIN], "old questions get worse by 0.355"),
+        ([row(OLD, -0.1, 0.2), row(LEARNT, -0.1, 0.31), GAIN], "what it learnt before may get worse by 0.310"),
         ([row(LEARNT, 0.0, 0.1), row(NEW, -0.5, 0.0)], "not shown to get better"),
-        ([row(LEARNT, 0.0, 0.1), row(NEW, -1.0, -1.0, units=1)], "one new question"),
-        ([row(LEARNT, 0.0, 0.1)], "one new question"),
-        ([row(LEARNT, 0.0, 0.0, units=1), GAIN], "one old question"),
+        ([row(LEARNT, 0.0, 0.1), row(NEW, -1.0, -1.0, units=1)], "one new fact"),
+        ([row(LEARNT, 0.0, 0.1)], "one new fact"),
+        ([row(LEARNT, 0.0, 0.0, units=1), GAIN], "one old fact"),
         ([row(OLD, 9.0, 9.0, units=1), row(LEARNT, 0.0, 0.1), GAIN], None),
         ([GAIN], None),  # nothing old is left to get worse
         ([row(OLD, 5, 9, metric="token_f1"), GAIN], None),

@@ -73,13 +73,15 @@ class AlignmentConfig(Section):
 class UpdateConfig(Section):
     """How a domain module is trained on with what is new alone, and when the result takes its place (`gag update`)."""
 
-    replay: float = Field(0.5, ge=0, description="Old pairs that are trained on again, for every new one.")
+    replay: float = Field(1.0, ge=0, description="Old pairs that are trained on again, for every new one.")
     max_replay: int = Field(5000, ge=0, description="Old pairs that are trained on again, at most.")
     epochs: float | None = Field(
         None, gt=0, description="Passes of the expert over new and old pairs; null takes expert.epochs."
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate of the expert, which starts trained; null takes half of expert's."
+        None,
+        gt=0,
+        description="Peak learning rate of the expert, which starts trained; null takes a quarter of expert's.",
     )
     projector: Literal["keep", "train"] = Field(
         "keep",
@@ -96,13 +98,13 @@ class UpdateConfig(Section):
         description="Share of the new facts of which one wording is not trained on, but asked before the promotion.",
     )
     questions: int = Field(
-        64, ge=2, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
+        48, ge=2, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
     )
     max_loss: float = Field(
         0.3,
         ge=0,
-        description="What the update may cost on old questions: answer NLL, nats a token, by the upper end of the 95 % "
-        "interval of the difference. More refuses the update.",
+        description="What the update may cost on facts the module learnt: answer NLL, nats a token, by the upper end "
+        "of the 95 % interval of the difference. More refuses the update.",
     )
     seed: int = Field(42, description="Seed of which pairs are replayed and which are asked.")
 

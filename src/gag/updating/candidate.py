@@ -161,7 +161,7 @@ class Candidate:
         chosen = {
             "method": "lora",
             "epochs": update.epochs or config.epochs,
-            "learning_rate": update.learning_rate or config.learning_rate / 2,
+            "learning_rate": update.learning_rate or config.learning_rate / 4,
             "pretrain_epochs": 0,
         }
         return config.model_copy(update=chosen)

@@ -23,6 +23,8 @@ from gag.workspace import Workspace
 
 OLD, LEARNT, NEW = "old", "learnt", "new"
 """The kinds of questions that are asked before a promotion, see `Plan.asked`."""
+FEW_FACTS = 8
+"""New facts of which a wording is asked, at least, where that leaves as many that are not."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Known:
 class Plan:
     """What one update trains on and asks.
 
-    `new` pairs are learnt, `replay` are old ones learnt again. `asked` are the gate's questions by kind: `old` were
-    never trained on (of old documents, or wordings kept back by an earlier update), `learnt` are old ones that the
-    present module was trained on and this update does not replay, `new` are wordings of new facts that were kept back.
+    `new` pairs are learnt, `replay` are old ones learnt again. `asked` are the gate's questions by kind: `old` are of
+    old documents that no module learnt, `learnt` of facts that the present one did (pairs that this update does not
+    replay, and wordings that an earlier one kept back), `new` are wordings of new facts that are kept back now.
     `remarks` say, by kind, where other questions had to do. `kept` are all pairs that the updated module has learnt,
     `known` those and what was kept from it; `dropped` old pairs are gone, `untested` new ones are for testing alone.
     """
@@ -92,28 +94,30 @@ def plan_update(known: Known, learnable: Sequence[Question], held: Sequence[Ques
     seed, both = config.seed, known.trained | known.held
     fresh = [q for q in learnable if pair_mark(q) not in both]
     learnt = [q for q in learnable if pair_mark(q) in known.trained]
-    kept_back = [q for q in (*learnable, *held) if pair_mark(q) in known.held]
+    kept_back = [q for q in learnable if pair_mark(q) in known.held]
+    tests = [q for q in held if pair_mark(q) in known.held]
     unheard = [q for q in held if pair_mark(q) not in both]
     remarks: dict[str, str] = {}
     asked_new = wordings = _held_wordings(fresh, config)
     if not wordings:
         asked_new = first(fresh, "new", seed, config.questions)
         remarks[NEW] = "no two new facts have several wordings, so new pairs are asked just as they were trained on"
-    if not kept_back:
-        remarks[OLD] = "no question of old documents was kept back, so only those are asked that were trained on"
+    if not tests:
+        remarks[OLD] = "no old document was kept for testing, so only facts that were learnt are asked"
     taken = {q.id for q in wordings}
     new = [q for q in fresh if q.id not in taken]
-    asked_learnt = first(learnt, "learnt", seed, min(config.questions, max(2, len(learnt) // 4)))  # the rest: replay
+    sample = first(learnt, "learnt", seed, max(2, len(learnt) // 4))  # what is left can be replayed
+    asked_learnt = first([*kept_back, *sample], "learnt", seed, config.questions)
     asked_again = {q.id for q in asked_learnt}
     replayed = min(config.max_replay, round(config.replay * len(new)))
     kept = [*learnt, *new]
     return Plan(
         new=new,
         replay=first([q for q in learnt if q.id not in asked_again], "replay", seed, replayed),
-        asked={OLD: first(kept_back, "old", seed, config.questions), LEARNT: asked_learnt, NEW: asked_new},
+        asked={OLD: first(tests, "old", seed, config.questions), LEARNT: asked_learnt, NEW: asked_new},
         remarks=remarks,
         kept=kept,
-        known=Known(_marks(kept), _marks([*kept_back, *unheard, *wordings])),
+        known=Known(_marks(kept), _marks([*kept_back, *tests, *unheard, *wordings])),
         dropped=len(known.trained - _marks(learnt)),
         untested=len(unheard),
     )
@@ -125,7 +129,7 @@ def first(questions: Sequence[Question], purpose: str, seed: int, count: int) ->
 
 
 def _held_wordings(pairs: Sequence[Question], config: UpdateConfig) -> list[Question]:
-    """One wording each of a share of the facts that have several: at least two, or none."""
+    """One wording each of a share of the facts that have several: of half of them where those are few, or none."""
     facts: dict[str, list[Question]] = {}
     for question in pairs:
         if question.meta.get("fact") is not None:
@@ -134,7 +138,8 @@ def _held_wordings(pairs: Sequence[Question], config: UpdateConfig) -> list[Ques
     if len(several) < 2 or not config.held_share:
         return []
     one_each = [first(wordings, "wording", config.seed, 1)[0] for wordings in several]
-    return first(one_each, "fact", config.seed, min(config.questions, max(2, round(config.held_share * len(several)))))
+    count = max(2, round(config.held_share * len(several)), min(FEW_FACTS, len(several) // 2))
+    return first(one_each, "fact", config.seed, min(config.questions, count))
 
 
 def _marks(questions: Sequence[Question]) -> frozenset[str]:
