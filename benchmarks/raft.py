@@ -29,8 +29,8 @@ from gag.evaluation.answers import AnswerLog, ask
 from gag.evaluation.runner import Evaluated, scored
 from gag.evaluation.table import Row, markdown_table, write_results
 from gag.methods.lora import LoRA, TunedCopy, TunedRAG, tuned_copy, tuned_on_pairs
-from gag.methods.method import BaseBacked, Method
-from gag.methods.raft import over
+from gag.methods.method import BaseBacked
+from gag.methods.raft import RAFT, over
 from gag.methods.raft_training import trained_raft
 from gag.methods.rag import RAG, Retriever
 from gag.methods.shelf import Shelf
@@ -130,7 +130,7 @@ class Tables:
         """The base tuned on RAFT's examples."""
         return tuned_copy(self.shelf, trained_raft(self.shelf, NAME).adapter, "raft")
 
-    def readers(self, retriever: Retriever) -> list[Method]:
+    def readers(self, retriever: Retriever) -> list[BaseBacked | RAFT]:
         """The methods that read passages, over a retriever."""
         prompts, generation = self.shelf.prompts(NAME), self.shelf.chosen_generation
         return [
@@ -183,9 +183,10 @@ class Tables:
             rows += self._measured(method, f"raft P={share:.1f}", "oracle-share").rows("P")
         return [replace(row, table="oracle-share") for row in rows]
 
-    def _measured(self, method: Method, label: str, table: str) -> Evaluated:
+    def _measured(self, method: BaseBacked | RAFT, label: str, table: str) -> Evaluated:
         """The method's answers, kept one by one, under `label`."""
-        log = AnswerLog(self.workspace.root / "answers", label, table, content_hash(label, self._key))
+        base = method.quoting.base if isinstance(method, RAFT) else method.preparing.base
+        log = AnswerLog(self.workspace.root / "answers", label, table, content_hash(label, base.fingerprint, self._key))
         todo = [question for question in self.questions if log.get(question) is None]
         started = time.perf_counter()
         for start in range(0, len(todo), _AT_ONCE):
@@ -211,8 +212,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with materials/")
     parser.add_argument("--out", type=Path, required=True, help="workspace and results")
     parser.add_argument("--train", type=int, default=400, help="training questions of lora and RAFT")
-    parser.add_argument("--sweep", type=int, default=200, help="training questions of each P")
-    parser.add_argument("--test", type=int, default=80, help="test questions")
+    parser.add_argument("--sweep", type=int, default=120, help="training questions of each P")
+    parser.add_argument("--test", type=int, default=60, help="test questions")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     tables = Tables(_workspace(options), options.data, options.test)

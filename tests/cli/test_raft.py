@@ -47,7 +47,7 @@ def test_from_pairs_to_a_cited_answer(place: Path, gag: Gag, tmp_path: Path) -> 
     assert (made.json["examples"], made.json["with_oracle"], made.json["found_by"]) == (4, 2, {"passage": 4})
     assert made.json["left_out"] == {"lost": "its passage 'p99' is not among the domain's passages"}
     examples = [json.loads(line) for line in Path(made.json["file"]).read_text("utf-8").splitlines()]
-    assert [len(example["passages"]) - example["has_oracle"] for example in examples] == [2] * 4
+    assert [len(example["passages"]) for example in examples] == [3] * 4
     chat = [json.loads(line) for line in Path(made.json["export"]).read_text("utf-8").splitlines()]
     assert [message["role"] for message in chat[0]["messages"]] == ["system", "user", "assistant"]
     told = gag(*DATA, "--qa", "pairs.jsonl", cwd=place)
@@ -84,7 +84,7 @@ def test_from_pairs_to_a_cited_answer(place: Path, gag: Gag, tmp_path: Path) -> 
     [
         ([*DATA, "--qa", "none.jsonl"], "none.jsonl does not exist", "Check the path"),
         ([*DATA, "--qa", "lost.jsonl"], "None of 1 questions can be used", '"passage"'),
-        ([*DATA[:3], "--qa", "pairs.jsonl", "--distractors", "50"], "of 50 distractors wanted", "--distractors"),
+        ([*DATA[:3], "--qa", "pairs.jsonl", "--distractors", "50"], "of 51 wanted", "--distractors"),
         ([*DATA[:3], "--qa", "pairs.jsonl", "--oracle-share", "2"], "--oracle-share", "less than or equal"),
         (["raft", "data", "nothing", "--qa", "pairs.jsonl"], "The domain nothing has no passages", "domains.nothing"),
         (["raft", "train", "materials"], "has no RAFT examples", "gag raft data materials"),

@@ -8,7 +8,7 @@ import pytest
 
 from gag.graph import verbalise
 from gag.graph.store import Graph
-from gag.graph.verbalise import passages, relation_words
+from gag.graph.verbalise import passages, said
 from gag.records import read_passages, write_jsonl
 
 from .conftest import TRIPLES
@@ -22,11 +22,11 @@ def test_one_passage_an_entity(films: Graph, tmp_path: Path) -> None:
         "The Kiln directed by: Ana Ruiz.\nThe Kiln has genre: Drama.\n"
         "The Kiln starred actors: Bo Lind, Cy O'Dell.\nThe Kiln written by: Ana Ruiz."
     )
-    assert "Bo Lind is starred actors of: Salt | Smoke, The Kiln." in found["Bo Lind"].text
-    assert relation_words("^directed_by") == "is directed by of"
+    assert "starred actors Bo Lind: Salt | Smoke, The Kiln." in found["Bo Lind"].text
+    assert said("Ana Ruiz", "^directed_by") == "directed by Ana Ruiz"
 
 
 def test_a_long_list_is_cut_and_counted(films: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verbalise, "MOST", 1)
     found = {p.heading: p.text for p in passages(films)}
-    assert "Eli Ström is directed by of: " in found["Eli Ström"] and found["Eli Ström"].endswith(" and 2 more.")
+    assert "directed by Eli Ström: " in found["Eli Ström"] and found["Eli Ström"].endswith(" and 2 more.")

@@ -65,7 +65,7 @@ def test_random_distractors_need_no_search_and_the_seed_decides() -> None:
     made = make_examples(PAIRS, store.held, store, config)
     assert store.asked == []
     for example, number in zip(made.examples, range(6), strict=True):
-        assert len({p.id for p in example.passages} - {f"p{number}"}) == 3
+        assert len({p.id for p in example.passages} - {f"p{number}"}) == 4
     assert made.examples == make_examples(PAIRS, store.held, store, config).examples
     assert made.examples != make_examples(PAIRS, store.held, store, config.model_copy(update={"seed": 1})).examples
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_said() -> None:
     assert len(made.examples) == 6
     with pytest.raises(InputError, match=r"None of 1 questions .* 'p99' is not among"):
         make_examples([lost], store.held, store, CONFIG)
-    with pytest.raises(InputError, match="has 7 passages that do not hold its answer, of 20"):
+    with pytest.raises(InputError, match="has 7 passages that do not hold its answer, of 21"):
         make_examples(PAIRS, store.held, store, RaftConfig(distractors=20))
 
 

@@ -73,10 +73,10 @@ class AlignmentConfig(Section):
 class UpdateConfig(Section):
     """How a domain module is trained on with what is new alone, and when the result takes its place (`gag update`)."""
 
-    replay: float = Field(1.0, ge=0, description="Old pairs that are trained on again, for every new one.")
+    replay: float = Field(2.0, ge=0, description="Old pairs that are trained on again, for every new one.")
     max_replay: int = Field(5000, ge=0, description="Old pairs that are trained on again, at most.")
     epochs: float | None = Field(
-        None, gt=0, description="Passes of the expert over new and old pairs; null takes expert.epochs."
+        None, gt=0, description="Passes of the expert over these pairs; null takes three quarters of expert.epochs."
     )
     learning_rate: float | None = Field(
         None,
@@ -101,7 +101,7 @@ class UpdateConfig(Section):
         48, ge=2, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
     )
     max_loss: float = Field(
-        0.3,
+        1.0,
         ge=0,
         description="What the update may cost on facts the module learnt: answer NLL, nats a token, by the upper end "
         "of the 95 % interval of the difference. More refuses the update.",

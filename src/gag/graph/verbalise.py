@@ -26,10 +26,10 @@ def passages(graph: Graph) -> Iterator[Passage]:
     yield from _passages(graph, neighbours, part)
 
 
-def relation_words(step: str) -> str:
-    """A step of a path in words: `directed by`, and `is directed by of` for the inverse."""
+def said(label: str, step: str) -> str:
+    """An entity and a step from it in words: `The Kiln directed by`, and `directed by Ana Ruiz` for the inverse."""
     words = step.removeprefix(INVERSE).replace("_", " ")
-    return f"is {words} of" if step.startswith(INVERSE) else words
+    return f"{words} {label}" if step.startswith(INVERSE) else f"{label} {words}"
 
 
 def _passages(graph: Graph, neighbours: Neighbours, part: Sequence[tuple[int, str, str]]) -> Iterator[Passage]:
@@ -44,7 +44,7 @@ def _passages(graph: Graph, neighbours: Neighbours, part: Sequence[tuple[int, st
             more = len(neighbours.at(term)[step]) - len(others)
             least = "at least " if term in neighbours.cut else ""
             ends = f" and {least}{more} more" if more else ""
-            lines.append(f"{label} {relation_words(step)}: {', '.join(sorted(labels[o] for o in others))}{ends}.")
+            lines.append(f"{said(label, step)}: {', '.join(sorted(labels[o] for o in others))}{ends}.")
         if lines:
             yield Passage(id=f"{graph.name}-{number}", document_id=graph.name, text="\n".join(lines), heading=label)
     neighbours.forget()

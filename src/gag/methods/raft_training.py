@@ -206,10 +206,8 @@ def _distractors(
     config: RaftConfig,
     on_progress: Progress,
 ) -> dict[str, list[Passage]]:
-    """Passages that do not hold the answer, by question id: the likest first, or any."""
-    wanted, passages = config.distractors, finder.passages
-    if not wanted:
-        return {question.id: [] for question in questions}
+    """Passages that do not hold the answer, by question id: the likest first, or any; one stands in for the oracle."""
+    wanted, passages = config.distractors + 1, finder.passages
     found: dict[str, list[Passage]] = {}
     for start in range(0, len(questions), _AT_ONCE):
         part = questions[start : start + _AT_ONCE]
@@ -226,7 +224,7 @@ def _distractors(
     fewest = min(map(len, found.values()))
     if fewest < wanted:
         raise InputError(
-            f"Some question has {fewest} passages that do not hold its answer, of {wanted} distractors wanted.",
+            f"Some question has {fewest} passages that do not hold its answer, of {wanted} wanted.",
             "Lower raft.distractors (--distractors), or give the domain more documents.",
         )
     return found

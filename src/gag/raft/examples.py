@@ -1,7 +1,7 @@
 """RAFT's training examples: a question among passages, the right one there or not, and a text that quotes it.
 
 In a share P of the examples the oracle passage stands among the distractors, in the rest there are distractors only
-(arXiv 2403.10131, section 3).
+(arXiv 2403.10131, section 3), one more of them, so that the number of passages does not tell.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def assemble(
     reasons: Mapping[str, str],
     config: RaftConfig,
 ) -> list[RaftExample]:
-    """One example a question, in order; oracles, distractors and reasons by question id.
+    """One example a question, in order; oracles, distractors (one more than an example has) and reasons by question id.
 
     Exactly the share `oracle_share` of them (rounded) has its oracle, drawn by the seed; the passages' order is drawn
     too, so that the place of a passage says nothing. Without its oracle an example's target has a reason only where
@@ -90,7 +90,8 @@ def assemble(
     examples = []
     for number, question in enumerate(questions):
         oracle, has = oracles[question.id], number in with_oracle
-        shown = [*distractors[question.id], *([oracle.passage] if has else [])]
+        near = distractors[question.id]
+        shown = [*near[: config.distractors], oracle.passage] if has else list(near)
         chance.shuffle(shown)
         examples.append(
             RaftExample(

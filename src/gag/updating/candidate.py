@@ -160,7 +160,7 @@ class Candidate:
         config, update = self.workspace.config.expert, self.workspace.config.update
         chosen = {
             "method": "lora",
-            "epochs": update.epochs or config.epochs,
+            "epochs": update.epochs or 0.75 * config.epochs,
             "learning_rate": update.learning_rate or config.learning_rate / 4,
             "pretrain_epochs": 0,
         }
