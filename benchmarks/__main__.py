@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.measure import Row, machine, row, table, target, verdict, write
 
-NAMES = ("routing", "readout", "alignment", "latency", "retrieval", "ingest")
+NAMES = ("routing", "readout", "alignment", "latency", "retrieval", "ingest", "graph")
 HERE = Path(__file__).resolve().parent
 
 

@@ -195,6 +195,7 @@ def _outcome(row: dict[str, Any]) -> Outcome | None:
         route = said.pop("route", None)
         cited = said.pop("citations", None)
         citations = None if cited is None else tuple(_citation(row) for row in cited)
+        said |= {name: tuple(said[name]) for name in ("passages", "passage_scores") if name in said}
         answer = Answer(**said, route=None if route is None else Route(**route), citations=citations)
     except (KeyError, TypeError):
         return None
