@@ -265,7 +265,7 @@ def test_all_of_them_one_after_the_other(
     benchmarks: Benchmarks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert told(["--out", str(tmp_path)], monkeypatch) == 1
-    assert benchmarks.started == ["routing", "readout", "alignment", "latency", "retrieval", "ingest"]
+    assert benchmarks.started == ["routing", "readout", "alignment", "latency", "retrieval", "ingest", "graph"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["readout.json", "routing.json"]
     routing = json.loads((tmp_path / "routing.json").read_text())
     assert routing["machine"] == {"cpu": "this"} and routing["rows"][0]["verdict"] == "MISSED"

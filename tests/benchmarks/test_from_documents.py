@@ -80,7 +80,7 @@ def values(out: Path, table: str) -> dict[tuple[str, str, str], float]:
 def test_documents_alone(tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["alone", "--lab", "adjuvant", "--out", str(tmp_path / "out"), "--documents", "2", *tiny]
     assert benchmark.main(given, here) == 0
-    found = values(tmp_path / "out", "alone adjuvant")
+    found = values(tmp_path / "out", "alone adjuvant, first 2 documents")
     for method in ("base", "gag (written)", "gag (documents)"):
         assert found[method, "adjuvant", "nll"] > 0
     assert 0 <= found["expert (documents)", "adjuvant", "fact_recall"] <= 1
@@ -95,7 +95,7 @@ def test_documents_alone(tiny: list[str], tmp_path: Path, capsys: pytest.Capture
     capsys.readouterr()
 
     assert benchmark.main(given, refused) == 0
-    assert values(tmp_path / "out", "alone adjuvant") == found
+    assert values(tmp_path / "out", "alone adjuvant, first 2 documents") == found
     with pytest.raises(InputError, match="other choices"):
         benchmark.main([*given, "--set", "expert.epochs=2"], refused)
 
@@ -103,7 +103,7 @@ def test_documents_alone(tiny: list[str], tmp_path: Path, capsys: pytest.Capture
 def test_an_update(tiny: list[str], tmp_path: Path) -> None:
     given = ["update", "--lab", "adjuvant", "--out", str(tmp_path / "out"), "--documents", "5", *tiny]
     assert benchmark.main(given, here) == 0
-    found = values(tmp_path / "out", "update adjuvant")
+    found = values(tmp_path / "out", "update adjuvant, first 5 documents")
     for side, questions in (("old", 32), ("new", 8)):
         assert found["gag (rebuilt)", f"adjuvant: {side} documents", "nll"] > 0
         assert ("gag (updated) - gag (before)", f"adjuvant: {side} documents, paired differences", "nll") in found
@@ -114,7 +114,7 @@ def test_an_update(tiny: list[str], tmp_path: Path) -> None:
     assert ratio == pytest.approx(cost["update"] / cost["rebuild"]) and ratio > 0
     assert {found[which, "adjuvant: exit code", "exit code"] for which in ("update", "bad update")} <= {0, 1}
     assert benchmark.main(given, refused) == 0
-    assert values(tmp_path / "out", "update adjuvant") == found
+    assert values(tmp_path / "out", "update adjuvant, first 5 documents") == found
 
 
 def test_a_command_that_was_interrupted_has_no_seconds(tmp_path: Path) -> None:
