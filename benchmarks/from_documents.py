@@ -6,8 +6,9 @@
 The fictional labs, through the commands that a user runs, each in a process of its own. `alone` builds a lab from its
 hand-written pairs and from its documents (ingest, extractive synth, build), and asks the lab's own test questions,
 which neither has seen, of the base and of both. `update` builds from four fifths of the documents and lets `gag update`
-take up the rest, against a build from all of them; then an update that the gate must refuse. Interrupted anywhere, the
-same command goes on; seconds of a command that was interrupted are left out. Rows go to DIR/from_documents.json.
+take up the rest, against a build from all of them; it is asked, promoted or not. Then comes
+an update that the gate must refuse. Interrupted anywhere, the same command goes on; seconds of a command that was
+interrupted are left out. Rows go to DIR/from_documents.json.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ def main(arguments: Sequence[str] | None = None, run: Run = in_a_process) -> int
     parser.add_argument("--documents", type=int, help="only the lab's first so many documents, for a quick look")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
-    lab = load_lab(options.lab)
-    lab = lab if options.documents is None else lab.first(options.documents)
-    rows = (alone if options.what == "alone" else update)(lab, options.out.resolve(), options.set, run)
-    title = f"{options.what} {options.lab}"
+    lab, out, title = load_lab(options.lab), options.out.resolve(), f"{options.what} {options.lab}"
+    if options.documents is not None:
+        lab, out = lab.first(options.documents), out / f"first-{options.documents}"
+        title += f", first {options.documents} documents"
+    rows = (alone if options.what == "alone" else update)(lab, out, options.set, run)
     rows = [replace(row, table=title) for row in rows]
     path = options.out / "from_documents.json"
     earlier = [Row(**row) for row in json.loads(path.read_text("utf-8"))] if path.is_file() else []
@@ -112,8 +114,9 @@ def update(lab: Lab, out: Path, choices: Sequence[str], run: Run) -> list[Row]:
     taken = gag("update", lab.name, files["new"], codes=(0, 1, 2))
     costs = built(again, lab.name, *files.values())
     bad = Commands(before.root, run)("update", lab.name, files["new"], *settings(BAD), codes=(0, 1, 2))
-    modules = {name: w.module(lab.name) for name, w in (("before", before), ("updated", place), ("rebuilt", whole))}
-    results = asked(place, modules, lab.test)
+    updated = Path(taken.found["folder" if taken.found["promoted"] else "candidate"])
+    modules = {"before": before.module(lab.name), "updated": updated}
+    results = asked(place, {**modules, "rebuilt": whole.module(lab.name)}, lab.test)
     rows = []
     for side in ("old", "new"):
         there = {name: part(result, new, side == "new") for name, result in results.items()}
@@ -172,7 +175,7 @@ def asked(place: Workspace, modules: Mapping[str, Path], questions: Sequence[Que
 
 
 def answered(place: Workspace, name: str, folder: Path | None, questions: Sequence[Question]) -> Evaluated:
-    """The metrics of a module's answers, without one of the base's, and `expert`: if the background holds the fact."""
+    """METRICS of a module's answers, without one the base's, and `expert`: whether the background has the fact."""
     said_by = "base" if folder is None else load_module(folder).provenance["key"]
     key = content_hash(
         said_by, place.config.models.model_dump(), place.config.generation.model_dump(), questions_hash(questions)

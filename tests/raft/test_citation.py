@@ -47,12 +47,13 @@ def test_marks_in_a_quote_or_an_answer_are_not_written() -> None:
 
 def test_a_citation_has_its_place_word_for_word() -> None:
     passages = [Passage("p", "d", "Gold melts at\n 1064 °C."), Passage("q", "d", "It melts at 1064 °C.")]
-    found = cite(["melts at 1064 °C", "It melts", "melts at 1065 °C", "Melts at"], passages)
+    found = cite(["melts at 1064 °C", "It melts", "melts at 1065 °C", "Melts at", "melts At"], passages)
     assert found == (
         Citation("melts at 1064 °C", "p", (5, 22)),
         Citation("It melts", "q", (0, 8)),
         Citation("melts at 1065 °C"),
-        Citation("Melts at"),
+        Citation("Melts at", "p", (5, 13)),
+        Citation("melts At"),
     )
     assert passages[0].text[5:22] == "melts at\n 1064 °C"
     assert find_quote("  ", "any") is None

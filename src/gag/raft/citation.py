@@ -87,9 +87,16 @@ def cite(quotes: Sequence[str], passages: Sequence[Passage]) -> tuple[Citation, 
 
 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
-    """Where `quote` stands in `text`, word for word (any white space for any other); None where it does not."""
+    """Where `quote` stands in `text`, word for word; None where it does not.
+
+    Any white space counts for any other, and its first letter may be of the other case: "… that the size is" is
+    commonly quoted as "The size is".
+    """
     words = quote.split()
-    match = re.search(r"\s+".join(map(re.escape, words)), text) if words else None
+    if not words:
+        return None
+    rest = r"\s+".join([re.escape(words[0][1:]), *map(re.escape, words[1:])])
+    match = re.search(f"(?i:{re.escape(words[0][0])}){rest}", text)
     return None if match is None else match.span()
 
 
