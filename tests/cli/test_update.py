@@ -17,7 +17,8 @@ def test_refused_forced_rolled_back_and_removed(lab: Path, gag: Gag, questions: 
     texts = [f"what does adjuvant {number} bind?" for number in range(8)]
     assert "nothing new to learn" in gag("update", "adjuvant", "--qa", "../qa.jsonl", cwd=lab).out
     questions(lab / "more.jsonl", [*texts, "what is new?", "what is newer?", "what is newest?"])
-    command = ("update", "adjuvant", "--qa", "more.jsonl", "--set", "update.max_loss=0")
+    choices = ("--set", "update.max_loss=0", "--set", "update.projector=keep")
+    command = ("update", "adjuvant", "--qa", "more.jsonl", *choices)
 
     refused = gag(*command, "--json", cwd=lab)
     assert refused.code == 1 and "is not promoted" in refused.error[0] and "--force" in refused.error[1]
