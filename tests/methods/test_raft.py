@@ -113,6 +113,7 @@ def test_it_is_trained_once_on_a_copy_and_answers(stocked: Path) -> None:
     again = Told()
     trained_raft(open_shelf(stocked, told=again), "alloys")
     assert [row for row in again if row[0] == "raft"] == [("raft", 1, 1, "kept")]
+    assert not [row for row in again if row[0] == "distractors"], "examples are made once, not for every question"
     assert "raft" in told.worked
 
 

@@ -6,6 +6,7 @@ named by the hash of the examples and of all else it depends on.
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -22,10 +23,10 @@ from gag.models import chat
 from gag.models.loading import load_causal_lm
 from gag.progress import Progress, silent
 from gag.raft.citation import INSTRUCTION
-from gag.raft.examples import RaftExample, assemble, read_examples
+from gag.raft.examples import RaftExample, assemble, read_examples, write_examples
 from gag.raft.oracle import Oracle, Oracles
 from gag.raft.reasoning import extractive, reasoned
-from gag.records import Passage, Question, content_hash
+from gag.records import Passage, Question, content_hash, questions_hash
 from gag.training.expert import ADAPTER, ExpertRows, train_rows
 
 if TYPE_CHECKING:
@@ -106,9 +107,8 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
     """
     workspace, config = shelf.workspace, shelf.workspace.config.raft
     given = workspace.data(domain) / EXAMPLES
-    examples, whence = (
-        (read_examples(given), EXAMPLES) if given.is_file() else (_from_pairs(shelf, domain), "its pairs")
-    )
+    examples = read_examples(given) if given.is_file() else _from_pairs(shelf, domain)
+    whence = EXAMPLES if given.is_file() else "its pairs"
     choices = adapter_config(config)
     key = content_hash(
         "raft",
@@ -119,16 +119,17 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
     )
     steps = shelf.steps(domain)
     folder = steps.folder("raft", key)
-    rows, shortened = training_rows(examples, shelf.base.tokenizer, choices.max_length)
     share = sum(example.has_oracle for example in examples) / len(examples)
     shelf.remarks[f"raft {domain}"] = (
         f"raft {domain}: tuned on {len(examples)} examples from {whence}, the right passage in {100 * share:.0f} %"
-        + (f"; {shortened} lost distractors to fit raft.max_length" if shortened else "")
     )
     if (folder / ADAPTER).is_dir():
         shelf.on_progress("raft", 1, 1, "kept")
-        return TrainedRaft(folder / ADAPTER, len(examples), shortened)
+        noted = json.loads((folder / "step.json").read_text("utf-8"))
+        return TrainedRaft(folder / ADAPTER, len(examples), int(noted["shortened"]))
     with steps.alone():
+        rows, shortened = training_rows(examples, shelf.base.tokenizer, choices.max_length)
+        steps.note(folder, "raft", key, examples=len(examples), shortened=shortened)
         adapter = train_rows(
             load_causal_lm(shelf.copy_config, root=workspace.root),
             ExpertRows(rows),
@@ -136,7 +137,6 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
             folder,
             on_progress=lambda _, done, total, note="": shelf.on_progress("raft", done, total, note),
         )
-        steps.note(folder, "raft", key, examples=len(examples), shortened=shortened)
     return TrainedRaft(adapter, len(examples), shortened)
 
 
@@ -192,10 +192,16 @@ def _from_pairs(shelf: Shelf, domain: str) -> list[RaftExample]:
             f"The domain {domain} has no RAFT examples, and raft.reasoner is {config.reasoner}.",
             f"Have them written first: gag raft data {domain} --qa FILE.jsonl",
         )
-    questions = shelf.build(domain).questions
-    return make_examples(
-        questions, shelf.passages(domain), shelf.store(domain), config, on_progress=shelf.on_progress
-    ).examples
+    questions, passages = shelf.build(domain).questions, shelf.passages(domain)
+    choices = config.model_dump(include={"distractors", "oracle_share", "negatives", "unsupported", "seed"})
+    meta = [question.meta for question in questions]  # where a question's passage is named
+    texts = [[passage.id, passage.heading, passage.text] for passage in passages]
+    key = content_hash("raft data", questions_hash(questions), meta, texts, shelf.token_encoder.fingerprint, choices)
+    path = shelf.steps(domain).folder("raft-data", key) / EXAMPLES
+    if not path.is_file():
+        made = make_examples(questions, passages, shelf.store(domain), config, on_progress=shelf.on_progress)
+        write_examples(path, made.examples)
+    return read_examples(path)
 
 
 def _distractors(
