@@ -24,6 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 DomainName = Annotated[str, typer.Argument(metavar="NAME", help="The domain's name.", show_default=False)]
 QuestionText = Annotated[str, typer.Argument(metavar="QUESTION", help="The question.", show_default=False)]
 
+Unasked = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before passages are sent to an endpoint.")]
 Pairs = Annotated[
     Path | None,
     typer.Option("--qa", metavar="FILE", help="JSONL of question-answer pairs; else domains.NAME.qa of gag.yaml."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gag.cli.building import shown_path, where
-from gag.cli.options import AsJson, DomainName, Overrides, WorkspaceFolder
+from gag.cli.options import AsJson, DomainName, Overrides, Unasked, WorkspaceFolder
 from gag.cli.output import note, warn, write_json, write_table, write_text
 from gag.cli.progress import shown_progress
 from gag.cli.writing import agree_to, priced
@@ -68,9 +68,7 @@ def data(
     export_as: Annotated[
         FormatName | None, typer.Option("--format", help="Also write them for another trainer, beside.")
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before passages are sent to an endpoint.")
-    ] = False,
+    yes: Unasked = False,
     workspace: WorkspaceFolder = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -124,6 +122,8 @@ def train(
         return
     for remark in shelf.remarks.values():
         note(remark)
+    if trained.shortened:
+        warn(f"{trained.shortened} examples lost distractors to fit raft.max_length.")
     write_text(f"Tuned: {shown_path(trained.adapter)}")
     write_text(f'Ask it: gag ask --method raft --domain {name} "…"{where(place)}')
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gag.cli.building import shown_path, where
-from gag.cli.options import AsJson, DomainName, Overrides, WorkspaceFolder
+from gag.cli.options import AsJson, DomainName, Overrides, Unasked, WorkspaceFolder
 from gag.cli.output import note, notes, warn, write_json, write_table, write_text
 from gag.cli.progress import shown_progress
 from gag.cli.writing import agree_to, priced
@@ -50,9 +50,7 @@ def synth(
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what would be asked and what it costs; keep nothing.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before passages are sent to an endpoint.")
-    ] = False,
+    yes: Unasked = False,
     workspace: WorkspaceFolder = None,
     overrides: Overrides = None,
     as_json: AsJson = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gag.cli.building import shown_path, where
-from gag.cli.options import AsJson, DomainName, Overrides, Pairs, WorkspaceFolder
+from gag.cli.options import AsJson, DomainName, Overrides, Pairs, Unasked, WorkspaceFolder
 from gag.cli.output import note, warn, write_json, write_table, write_text
 from gag.cli.progress import shown_progress
 from gag.errors import RunError
@@ -31,9 +31,7 @@ def update(
     qa: Pairs = None,
     prune: Annotated[bool, typer.Option("--prune", help="Take out documents whose file is gone.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Promote it even where the gate refuses.")] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before passages are sent to an endpoint.")
-    ] = False,
+    yes: Unasked = False,
     workspace: WorkspaceFolder = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
