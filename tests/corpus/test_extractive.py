@@ -113,6 +113,43 @@ def test_one_question_about_two_facts_goes_to_the_surer() -> None:
     assert any(q.startswith("Vesk, ") for q in questions)
 
 
+LONG_TITLE = (
+    "How small pumps slow the wear of mills with Hobel's joint: trials of Kavotal on three farms in two winters"
+)
+FARMS = (
+    "Kavotal is a grease. Kavotal has a melting point of 81 °C. We tried Kavotal on farms, and Kavotal held. "
+    "The sleds were run at 9 bar, with a grip within 2 points from that of tallow. "
+    "Rollers of 18-65 kg were drawn by oxen, at doses of 5, 25 and 100 ml. "
+    "Ropes wore most in Group 3 of Table 2 (see §4). "
+    "A log with 12M lines (1K) was kept, in which Zub7 wax, the CD4 of mills, was named. "
+    "Of the sleds 3/4 were 18-year-old ones, which gave a yield of 62 % (95% CI 40 to 80) in spring. "
+    "Hobel's joint had a play of 4 mm."
+)
+
+
+def test_a_long_title_names_what_those_sentences_are_about_that_say_it() -> None:
+    texts = {LONG_TITLE: FARMS, **MACHINES}
+    _, corpus = passages(texts)
+    assert corpus.subject("d0").name == "Kavotal"  # and not Hobel, whose joint it is
+    found = asked(texts)
+    assert "What is the melting point of Kavotal?" in found["81 °C"]
+    questions = [q for answer in found for q in found[answer] if "Kavotal" in q.replace(LONG_TITLE, "")]
+    assert questions and not any("play" in q or "sleds" in q or "Rollers" in q for q in questions)
+    assert any(LONG_TITLE[:30] in q and "Kavotal:" not in q for q in found["4 mm"])
+    assert not any(q.startswith("Kavotal, ") for q in questions)
+
+
+def test_numbers_that_are_labels_or_parts_of_others_are_not_asked_for() -> None:
+    found = asked({LONG_TITLE: FARMS, **MACHINES})
+    assert any(answer.startswith("18-65 kg") for answer in found)
+    assert any(answer.startswith("5, 25 and 100 ml") for answer in found)
+    assert any(answer.startswith("62 %") for answer in found)
+    assert not {"65 kg", "100 ml", "3", "2", "4", "12M", "1K", "18-year", "95%"} & set(found)
+    questions = [q for answer in found for q in found[answer]]
+    assert not any("CD4?" in q or ("temperature" in q and "log" in q) for q in questions)
+    assert not any("what is the grip" in q.lower() for q in questions)
+
+
 def test_every_quote_and_answer_is_in_the_passage() -> None:
     rows, corpus = passages(MACHINES)
     by_id = {p.id: p.text for p in rows}

@@ -27,6 +27,8 @@ from gag.corpus.phrases import (
 from gag.corpus.quantities import Quantity
 
 _BE = ("is", "was", "are", "were")
+_DISTANCE = ("within", "by", "than")
+"""Words between a measure and a number that is not its value: `within 1 point`, `by 2 mm`."""
 _CALLED = ("called", "named", "termed")
 
 
@@ -50,8 +52,8 @@ def named(sentence: Sentence, first: int, last: int, name: str | None) -> Aspect
         or _predicate(sentence, (first, last), start, name)
         or _subject(sentence, (first, last))
     )
-    if found is None or found.text == name:
-        return None
+    if found is None or found.text == name or any(c.isdigit() for c in head_of(found.text)):
+        return None  # a word with a digit is a name and no kind: `CD4`
     return Aspect(without_name(found.text, name), found.ask, found.apposed)
 
 
@@ -94,6 +96,8 @@ def _bearer(sentence: Sentence, before: int) -> Span | None:
     tagged, mark = sentence.words, sentence.words[before]
     if mark.kind in "VX":
         return subject_phrase(tagged, before)
+    if mark.lower in _DISTANCE:
+        return None
     if mark.kind == "P":
         verb = back_to_verb(tagged, before)
         return subject_phrase(tagged, verb) if verb is not None else phrase_ending_at(tagged, before)

@@ -69,18 +69,19 @@ def read_prose(text: str) -> Iterator[Sentence]:
 
 def _candidates(passage: Passage, corpus: Corpus, subject: Subject, most: int, style: Style) -> Iterator[Candidate]:
     for item in stated(passage.text, passage.heading):
-        yield from _from_structure(item, passage, subject, style)
+        yield from _from_structure(item, passage, subject.of(item.quote), style)
     for sentence in read_prose(passage.text):
         for short, whole in expansions(sentence.text):
             questions = [f"What does {short} stand for?", f"What is the full term for {short}?"]
             yield from _rows(questions, whole, sentence, passage, ("fact", style, 4.0, "short"))
+        about = subject.of(sentence.text)
         least = LEAST_SCORE if subject.name is None or corpus.documents < FEW_DOCUMENTS else LEAST_AMONG_MANY
-        for fact in find_facts(sentence, corpus, subject.name):
-            score = fact.score + SHARED_SCORE * min(2, len(shared_words(fact, subject, corpus)))
+        for fact in find_facts(sentence, corpus, about.name):
+            score = fact.score + SHARED_SCORE * min(2, len(shared_words(fact, about, corpus)))
             if fact.score >= LEAST_SCORE and score >= least:
-                questions = wordings(fact, subject, corpus)[:most]
+                questions = wordings(fact, about, corpus)[:most]
                 yield from _rows(questions, fact.answer, sentence, passage, (_kind(fact), style, score, "fact"))
-        yield from _explained(sentence, passage, subject, style)
+        yield from _explained(sentence, passage, about, style)
 
 
 def _explained(sentence: Sentence, passage: Passage, subject: Subject, style: Style) -> Iterator[Candidate]:
@@ -177,7 +178,7 @@ def compare(
             continue
         for sentence in read_prose(passage.text):
             for fact in find_facts(sentence, corpus, name):
-                if fact.aspect and fact.quantity is not None and fact.quantity.unit:
+                if fact.aspect and fact.quantity is not None and fact.quantity.unit and fact.is_one_number:
                     aspect = fact.aspect.lower().split(" ")[-1]
                     key = (sides.get(passage.document_id, "train"), aspect, fact.quantity.dimension or "")
                     measured.setdefault(key, []).append((fact, passage, name))

@@ -5,6 +5,7 @@ Which words name kinds of things and which name things is told by how many docum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,16 @@ LONGEST_ANSWER = 9
 _ATTACHED = word_set("of under behind beneath between inside until")
 _ADJECTIVE_ENDINGS = ("ive", "al", "ous", "ful", "able", "ible", "less", "ary")
 _DIMENSIONS = word_set("old long wide high tall thick deep apart later each")
+_LABELLED = word_set(
+    "group groups table tables figure figures fig figs section sections phase step grade type level stage version"
+    " chapter equation eq eqs ref refs reference no page pages cohort arm part class panel case scheme appendix visit"
+    " day week lane example box note item question layer chromosome"
+)
+"""Words that a number after them names one of, and does not count."""
+_EARLIER_NUMBERS = re.compile(r"(?:\d[\d.,·]*\s?(?:[-–−±,]|\b(?:to|and|or)\b)\s?(?:(?:and|or)\s)?)+$")
+"""Numbers before another one that belong with it: `18-65`, `5, 25 and 100`."""
+_OF_ANOTHER = re.compile(r"\s?/\s?\d|-old\b|\s?(?:CI|CrI|confidence|credible)\b")
+"""What follows a number that says nothing alone: `1/4`, `18-year-old`, `95% CI`."""
 _BEFORE_DOING = ("by", "through", "on", "via", "for", "is", "was")
 
 
@@ -48,6 +59,11 @@ class Fact:
         """The answer as the sentence writes it."""
         return self.sentence.phrase(self.first, self.last)
 
+    @property
+    def is_one_number(self) -> bool:
+        """Whether the answer holds one number, and no range or list of them."""
+        return len(quantities(self.answer)) == 1
+
 
 def find_facts(sentence: Sentence, corpus: Corpus, name: str | None) -> list[Fact]:
     """The facts of one sentence, the best first; no two share a word."""
@@ -65,7 +81,10 @@ def _quantity_facts(sentence: Sentence, name: str | None) -> Iterator[Fact]:
         inside = [i for i, w in enumerate(tagged) if w.start < quantity.end and w.end > quantity.start]
         if not inside:
             continue
-        first, noun = inside[0], inside[-1] + 1
+        noun = inside[-1] + 1
+        first = _from_the_first_number(sentence, quantity, inside[0])
+        if _is_label(sentence, first, quantity):
+            continue
         if quantity.unit is None and not any(c.isdigit() for c in sentence.phrase(first, noun)):
             continue
         last = noun
@@ -82,6 +101,24 @@ def _quantity_facts(sentence: Sentence, name: str | None) -> Iterator[Fact]:
         score = 4.0 + (2.0 if quantity.unit else 0.0) + (2.0 if aspect else 0.0)
         apposed = aspect is not None and first > 0 and tagged[first - 1].text == ","
         yield Fact(sentence, first, last, ask, aspect, quantity, apposed, score)
+
+
+def _from_the_first_number(sentence: Sentence, quantity: Quantity, first: int) -> int:
+    """Where a range or a list of numbers begins that ends in the quantity, whose first word is `first`."""
+    before = _EARLIER_NUMBERS.search(sentence.text[: quantity.start])
+    if before is None:
+        return first
+    return next((i for i, w in enumerate(sentence.words) if w.start == before.start()), first)
+
+
+def _is_label(sentence: Sentence, first: int, quantity: Quantity) -> bool:
+    """Whether a number names something (`Group 3`, `§3`), is part of another (`1/4`), or may stand for millions (`12M`)."""
+    text, start = sentence.text, sentence.words[first].start
+    before = sentence.words[first - 1].lower if first else ""
+    short = len(quantity.written_unit) == 1 and quantity.written_unit.isupper()
+    attached = short and text[quantity.end - 2].isdigit()
+    part = text[start - 1 : start] in ("§", "/") or _OF_ANOTHER.match(text, quantity.end) is not None
+    return attached or part or (quantity.unit is None and before in _LABELLED)
 
 
 def _counted(word: Word) -> bool:

@@ -113,6 +113,8 @@ class Gates:
             return "no answer"
         if not re.search(r"[?.!:”\"]$|____", question):
             return "the question is cut off"
+        if any(text.count(one) != text.count(two) for text in (question, answer) for one, two in ("()", "[]", "“”")):
+            return "a bracket without its other half"
         if len(question.split()) > LONGEST_QUESTION or len(answer.split()) > LONGEST_ANSWER:
             return "too long"
         if candidate.kind != "cross-document" and len(answer) > 3 and _holds(question, answer):

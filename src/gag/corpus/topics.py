@@ -19,15 +19,20 @@ FEW_DOCUMENTS = 5
 """With fewer documents, how many of them use a word says nothing of it."""
 
 SHORT_TITLE = 11
-"""In a title of at most so many words a name needs to be in the text only once, in a longer one three times."""
+"""A title of at most so many words names what the whole document is about, and its name needs to be in the text only
+once; a name in a longer title three times, and it is what those sentences are about that say it."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What to call a document in a question: a name of its own, else its title, else None."""
+    """What to call a document in a question: a name of its own, else its title, else None.
+
+    `throughout`: every sentence is taken to be about the name; else only one that says it.
+    """
 
     name: str | None
     title: str | None
+    throughout: bool = True
 
     @property
     def lead(self) -> str:
@@ -35,6 +40,11 @@ class Subject:
         if self.name:
             return f"Regarding {self.name}: "
         return f"In “{short_title(self.title)}”: " if self.title else ""
+
+    def of(self, text: str) -> Subject:
+        """What `text` of the document is about: the name, or the title where it does not say that name."""
+        known = self.name is None or self.throughout or self.name in text
+        return self if known else Subject(None, self.title)
 
 
 @dataclass(frozen=True)
@@ -100,14 +110,17 @@ def subject_of(title: str | None, text: str, frequency: Mapping[str, int]) -> Su
     inside, heading = _WORD.findall(text), _WORD.findall(title)
     counts = Counter(re.sub(r"['’]s$", "", word) for word in inside)
     lowered = Counter(word.lower() for word in inside if word[0].islower())
-    least = 1 if len(heading) <= SHORT_TITLE else 3
+    short = len(heading) <= SHORT_TITLE
+    least = 1 if short else 3
     best, best_count = None, least - 1
     for word in heading:
         base = re.sub(r"['’]s$", "", word)
+        if base != word and not short:  # `Hansen's disease` is not about Hansen
+            continue
         named = any(c.isupper() for c in base) and not base[0].isdigit() and base.lower() not in STOP_WORDS
         if named and not lowered[base.lower()] and frequency.get(stem(base), 0) <= 1 and counts[base] > best_count:
             best, best_count = base, counts[base]
-    return Subject(None if best is None else _whole_name(best, title, text), title)
+    return Subject(None if best is None else _whole_name(best, title, text), title, short)
 
 
 def _whole_name(name: str, title: str, text: str) -> str:

@@ -52,8 +52,11 @@ def wordings(fact: Fact, subject: Subject, corpus: Corpus) -> list[str]:
 
 
 def shared_words(fact: Fact, subject: Subject, corpus: Corpus) -> list[str]:
-    """Words around the answer that other documents use too, the nearest first; none where documents are few."""
-    if subject.name is None or corpus.documents < FEW_DOCUMENTS:
+    """Words around the answer that other documents use too, the nearest first; none where documents are few.
+
+    None either in a document that is not about its subject throughout: a few words would fit many of its sentences.
+    """
+    if subject.name is None or not subject.throughout or corpus.documents < FEW_DOCUMENTS:
         return []
     tagged, taken = fact.sentence.words, {stem(w) for w in plain_words(f"{fact.answer} {fact.ask} {subject.name}")}
     around = [i for i in range(len(tagged)) if not fact.first <= i < fact.last]
