@@ -112,7 +112,7 @@ def _from_the_first_number(sentence: Sentence, quantity: Quantity, first: int) -
 
 
 def _is_label(sentence: Sentence, first: int, quantity: Quantity) -> bool:
-    """Whether a number names something (`Group 3`, `§3`), is part of another (`1/4`), or may stand for millions (`12M`)."""
+    """Whether a number names something (`Group 3`), is part of another (`1/4`) or may be short for millions (`12M`)."""
     text, start = sentence.text, sentence.words[first].start
     before = sentence.words[first - 1].lower if first else ""
     short = len(quantity.written_unit) == 1 and quantity.written_unit.isupper()
