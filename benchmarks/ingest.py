@@ -105,7 +105,7 @@ def measured(place: Path, path: Path) -> dict[str, Any]:
 
 def one_run(place: Path, path: Path) -> dict[str, Any]:
     """Ingest `path`; `start` are the seconds that loading the tokenizer, with its library, took of `seconds`."""
-    from gag.corpus.ingest import Ingest
+    from gag.corpus.ingest.ingest import Ingest
     from gag.workspace import open_workspace
 
     work = Ingest(open_workspace(place), "bench")

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gag.config import DomainConfig
-from gag.corpus.splits import QA, training_pairs
+from gag.corpus.synthesis.splits import QA, training_pairs
 from gag.errors import ConfigError, InputError
 from gag.records import Document, Question, pair_mark, read_documents, read_questions
 from gag.workspace import Workspace

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gag.cli import qa as verb
-from gag.corpus.generators import pair_key
-from gag.corpus.review import QaSet
+from gag.corpus.synthesis.generators import pair_key
+from gag.corpus.synthesis.review import QaSet
 from gag.records import Question
 
 Gag = Callable[..., Any]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from gag.corpus.chunk import chunk_document
-from gag.corpus.structure import text_blocks
+from gag.corpus.parsing.structure import text_blocks
 from gag.records import Document
 from gag.testing import byte_tokenizer, tiny_encoder
 

@@ -11,10 +11,10 @@ import pytest
 
 from gag.config import CorpusConfig
 from gag.corpus.chunk import chunk_document
-from gag.corpus.clean import Cleaned, clean
-from gag.corpus.jats import parse_jats
-from gag.corpus.jsonl import parsed_row, rows
-from gag.corpus.pdf import parse_pdf
+from gag.corpus.cleaning.clean import Cleaned, clean
+from gag.corpus.parsing.jats import parse_jats
+from gag.corpus.parsing.jsonl import parsed_row, rows
+from gag.corpus.parsing.pdf import parse_pdf
 from gag.records import Document
 from gag.testing import byte_tokenizer
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gag.evaluation.answers import Outcome
-from gag.evaluation.bench_config import BenchConfig, parse_bench
-from gag.evaluation.bench_found import Found, Problem
+from gag.evaluation.bench.config import BenchConfig, parse_bench
+from gag.evaluation.bench.found import Found, Problem
 from gag.evaluation.routing_tables import MapPoint, PrototypeMap, RoutingResult
 from gag.evaluation.runner import Evaluated, scored
 from gag.evaluation.table import Row

@@ -13,12 +13,12 @@ from filelock import FileLock
 
 from gag.errors import BusyError, ConfigError, InputError, MissingExtra, ModelError
 from gag.evaluation.answers import EARLIER, AnswerLog, Outcome, ask
-from gag.evaluation.bench import Bench
-from gag.evaluation.bench_config import BenchConfig, JudgeConfig, bench_preset_names, load_bench, parse_bench
-from gag.evaluation.bench_found import Found
-from gag.evaluation.bench_place import Place, alone, open_place, spread
-from gag.evaluation.bench_reference import bench_markdown
-from gag.evaluation.bench_results import write_found
+from gag.evaluation.bench.bench import Bench
+from gag.evaluation.bench.config import BenchConfig, JudgeConfig, bench_preset_names, load_bench, parse_bench
+from gag.evaluation.bench.found import Found
+from gag.evaluation.bench.place import Place, alone, open_place, spread
+from gag.evaluation.bench.reference import bench_markdown
+from gag.evaluation.bench.results import write_found
 from gag.evaluation.judges import judges
 from gag.evaluation.kept import KeptScores
 from gag.evaluation.table import Row
@@ -435,7 +435,7 @@ def test_a_domain_that_is_gone_is_not_routed_to(small: dict[str, Any], tmp_path:
 def test_the_reference_page_is_current() -> None:
     page = Path(__file__).parents[2] / "docs" / "bench.md"
     assert page.read_text("utf-8") == bench_markdown(), (
-        "renew it: python -m gag.evaluation.bench_reference docs/bench.md"
+        "renew it: python -m gag.evaluation.bench.reference docs/bench.md"
     )
     for key in ("`domains.NAME.align_where`", "`tables.readout.layers`", "`judge.layer`", "`general.NAME.path`"):
         assert key in bench_markdown()

@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import pytest
 
 from gag.errors import MissingExtra
-from gag.evaluation.bench_config import BenchConfig
-from gag.evaluation.bench_found import Found
-from gag.evaluation.bench_views import findings, markdown, problem_lines, views
+from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.found import Found
+from gag.evaluation.bench.views import findings, markdown, problem_lines, views
 from gag.evaluation.report.charts import (
     bar_chart,
     curve_chart,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from gag.corpus.generators import Failure, Reply
+from gag.corpus.synthesis.generators import Failure, Reply
 from gag.prompts import Message
 from gag.raft.citation import ANSWER, BEGIN, END, REASON, quoting
 from gag.raft.oracle import Oracle

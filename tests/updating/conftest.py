@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gag.corpus.domain_pairs import keep_pairs, synthesis_task
-from gag.corpus.ingest import Ingest
-from gag.corpus.synthesis import Synthesis
+from gag.corpus.ingest.ingest import Ingest
+from gag.corpus.synthesis.domain_pairs import keep_pairs, synthesis_task
+from gag.corpus.synthesis.synthesis import Synthesis
 from gag.pipeline import Build
 from gag.testing import write_tiny_encoder, write_tiny_model
 from gag.updating.update import Named, Update, Updated

@@ -14,8 +14,8 @@ import yaml
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from gag.corpus.ingest import Ingest
-from gag.corpus.splits import documents_of
+from gag.corpus.ingest.ingest import Ingest
+from gag.corpus.synthesis.splits import documents_of
 from gag.domain import load_module
 from gag.errors import BusyError, ConfigError, DomainError
 from gag.records import pair_mark, read_questions

@@ -14,8 +14,8 @@ from gag.cli.progress import shown_progress
 from gag.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from gag.evaluation.bench_config import BenchConfig
-    from gag.evaluation.bench_found import Found
+    from gag.evaluation.bench.config import BenchConfig
+    from gag.evaluation.bench.found import Found
 
 DATA_VARIABLE = "GAG_DATA"
 
@@ -54,10 +54,10 @@ def bench(
     Every answer is kept as it comes: interrupted anywhere, the same command goes on. --set reaches the bench's own
     keys, and those of gag.yaml under `settings`: --set settings.alignment.epochs=1
     """
-    from gag.evaluation.bench import Bench
-    from gag.evaluation.bench_methods import OpenBuilt
-    from gag.evaluation.bench_place import alone, open_place
-    from gag.evaluation.bench_results import write_found
+    from gag.evaluation.bench.bench import Bench
+    from gag.evaluation.bench.methods import OpenBuilt
+    from gag.evaluation.bench.place import alone, open_place
+    from gag.evaluation.bench.results import write_found
     from gag.evaluation.judges import judges
 
     if quick and file is None and preset in (None, "here"):
@@ -81,7 +81,7 @@ def _config(
     *,
     quick: bool,
 ) -> BenchConfig:
-    from gag.evaluation.bench_config import bench_preset_names, load_bench
+    from gag.evaluation.bench.config import bench_preset_names, load_bench
 
     if file is None and preset is None:
         raise ConfigError(
@@ -111,8 +111,8 @@ def _say(config: BenchConfig, found: Found, out: Path, *, as_json: bool) -> None
     """The findings and where everything is; raises RunError where a whole method failed."""
     from dataclasses import asdict
 
-    from gag.evaluation.bench_results import REPORT, RESULTS, duration
-    from gag.evaluation.bench_views import findings, problem_lines
+    from gag.evaluation.bench.results import REPORT, RESULTS, duration
+    from gag.evaluation.bench.views import findings, problem_lines
     from gag.evaluation.table import rich_tables
 
     if as_json:

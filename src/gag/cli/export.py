@@ -30,7 +30,7 @@ def llamafactory(
     as_json: AsJson = False,
 ) -> None:
     """Write a domain's pairs and the expert section as a LLaMA-Factory data set and training recipe."""
-    from gag.corpus.splits import QA, training_pairs
+    from gag.corpus.synthesis.splits import QA, training_pairs
     from gag.training.llamafactory import export_llamafactory, model_path
     from gag.workspace import open_workspace
 

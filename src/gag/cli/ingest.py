@@ -15,7 +15,7 @@ from gag.cli.progress import shown_progress
 from gag.errors import RunError
 
 if TYPE_CHECKING:
-    from gag.corpus.ingest import Ingested
+    from gag.corpus.ingest.ingest import Ingested
     from gag.workspace import Workspace
 
 SHOWN = 30
@@ -41,8 +41,8 @@ def ingest(
     A file that cannot be read is named with its reason, and the others go on. The same command again reads only what is
     new or changed. Exit code 1 where nothing could be read.
     """
-    from gag.corpus.ingest import Ingest
-    from gag.corpus.ingest_report import write_report
+    from gag.corpus.ingest.ingest import Ingest
+    from gag.corpus.ingest.report import write_report
     from gag.workspace import open_workspace
 
     started = time.perf_counter()

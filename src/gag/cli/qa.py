@@ -14,7 +14,7 @@ from gag.cli.output import note, notes, write_json, write_table, write_text
 from gag.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from gag.corpus.review import QaSet
+    from gag.corpus.synthesis.review import QaSet
     from gag.records import Question
     from gag.workspace import Workspace
 
@@ -55,7 +55,7 @@ def qa(
 
     Without an option it counts them. Decisions hold when the pairs are synthesised again.
     """
-    from gag.corpus.review import QaSet
+    from gag.corpus.synthesis.review import QaSet
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
@@ -159,7 +159,7 @@ def _count(pairs: QaSet, name: str, changed: int, as_json: bool) -> None:
 
 
 def _export(place: Workspace, name: str, pairs: QaSet, form: FormatName, out: Path | None, as_json: bool) -> None:
-    from gag.corpus.exports import export
+    from gag.corpus.synthesis.exports import export
 
     target = out or Path(f"{name}-{form}")
     files = export(name, pairs.used, form, place.prompts(name), target)

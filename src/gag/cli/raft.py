@@ -20,7 +20,7 @@ from gag.errors import InputError
 
 if TYPE_CHECKING:
     from gag.config import RaftConfig
-    from gag.corpus.journal import Remembered
+    from gag.corpus.synthesis.journal import Remembered
     from gag.methods.raft_training import Made
     from gag.methods.shelf import Shelf
     from gag.records import Question
@@ -146,8 +146,8 @@ def _questions(place: Workspace, name: str, qa: Path | None) -> list[Question]:
 
 
 def _make(shelf: Shelf, name: str, questions: list[Question], config: RaftConfig, yes: bool) -> Made:
-    from gag.corpus.domain_pairs import open_writer
-    from gag.corpus.endpoint import is_endpoint
+    from gag.corpus.synthesis.domain_pairs import open_writer
+    from gag.corpus.synthesis.endpoint import is_endpoint
     from gag.methods.raft_training import make_examples
 
     place, on_progress = shelf.workspace, shelf.on_progress
@@ -162,7 +162,7 @@ def _make(shelf: Shelf, name: str, questions: list[Question], config: RaftConfig
 
 def _cost(writer: Remembered, questions: list[Question], shelf: Shelf, name: str, config: RaftConfig) -> str | None:
     """What will be sent, about; None where every reply is known already."""
-    from gag.corpus.endpoint import estimate
+    from gag.corpus.synthesis.endpoint import estimate
     from gag.raft.oracle import Oracle, Oracles
     from gag.raft.reasoning import reasoning_prompt
 

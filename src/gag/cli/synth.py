@@ -16,8 +16,8 @@ from gag.errors import RunError
 
 if TYPE_CHECKING:
     from gag.config import SynthesisConfig
-    from gag.corpus.journal import Remembered
-    from gag.corpus.synthesis import Report, Result, Synthesis
+    from gag.corpus.synthesis.journal import Remembered
+    from gag.corpus.synthesis.synthesis import Report, Result, Synthesis
     from gag.workspace import Workspace
 
 StyleName = Literal["plain", "raft", "unanswerable", "cross-document"]
@@ -59,9 +59,9 @@ def synth(
 
     Replies of a model are kept one by one: after an interruption or a failure the same command asks only for the rest.
     """
-    from gag.corpus.domain_pairs import keep_pairs, synthesis_task
-    from gag.corpus.endpoint import is_endpoint
-    from gag.corpus.synthesis import Synthesis
+    from gag.corpus.synthesis.domain_pairs import keep_pairs, synthesis_task
+    from gag.corpus.synthesis.endpoint import is_endpoint
+    from gag.corpus.synthesis.synthesis import Synthesis
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
@@ -91,7 +91,7 @@ def synth(
 
 def _writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
     """The writer with its journal; None for the extractive generator."""
-    from gag.corpus.domain_pairs import open_writer
+    from gag.corpus.synthesis.domain_pairs import open_writer
 
     with notes().status("loading the model") if config.model != "extractive" else nullcontext():
         return open_writer(place, name, config)
@@ -104,8 +104,8 @@ def agree(run: Synthesis, writer: Remembered, config: SynthesisConfig, yes: bool
 
 def _cost(run: Synthesis, writer: Remembered, config: SynthesisConfig) -> str | None:
     """What the run will send, about; None where every reply is known already."""
-    from gag.corpus.endpoint import estimate
-    from gag.corpus.synthesis import CHECK_TOKENS
+    from gag.corpus.synthesis.endpoint import estimate
+    from gag.corpus.synthesis.synthesis import CHECK_TOKENS
 
     requests = run.requests()
     prompts = run.prompts(requests)

@@ -14,8 +14,8 @@ from gag.cli.progress import shown_progress
 from gag.errors import RunError
 
 if TYPE_CHECKING:
-    from gag.corpus.journal import Remembered
-    from gag.corpus.synthesis import Synthesis
+    from gag.corpus.synthesis.journal import Remembered
+    from gag.corpus.synthesis.synthesis import Synthesis
     from gag.updating.update import Updated
     from gag.workspace import Workspace
 
@@ -43,7 +43,7 @@ def update(
     again: gag domain rollback NAME.
     """
     from gag.cli.synth import agree
-    from gag.corpus.endpoint import is_endpoint
+    from gag.corpus.synthesis.endpoint import is_endpoint
     from gag.updating.update import Named, Update
     from gag.workspace import open_workspace
 

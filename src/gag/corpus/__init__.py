@@ -1,1 +1,1 @@
-"""From files to passages: parse, clean, chunk."""
+"""From files to passages (parsing, cleaning, ingest, chunk), from passages to pairs (language, synthesis)."""

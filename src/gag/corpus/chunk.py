@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from gag.corpus.structure import TextBlock, is_caption, text_blocks
+from gag.corpus.parsing.structure import TextBlock, is_caption, text_blocks
 from gag.records import Document, Passage
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from gag.evaluation.bench_config import JudgeConfig
+from gag.evaluation.bench.config import JudgeConfig
 from gag.evaluation.kept import KeptScores
 from gag.evaluation.runner import Judge
 from gag.evaluation.similarity import load_bertscore, load_similarity

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gag.errors import ConfigError, InputError
-from gag.evaluation.bench_place import Place
+from gag.evaluation.bench.place import Place
 from gag.evaluation.kept import keep, read_kept
 from gag.evaluation.table import Row
 from gag.models.loading import load_encoder

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from gag.config import ExpertConfig, RaftConfig
-from gag.corpus.generators import Writer
+from gag.corpus.synthesis.generators import Writer
 from gag.errors import ConfigError, InputError
 from gag.models import chat
 from gag.models.loading import load_causal_lm

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from gag.corpus.english import sentences
-from gag.corpus.gates import normalised
-from gag.corpus.topics import content_words, stem
+from gag.corpus.language.english import sentences
+from gag.corpus.language.topics import content_words, stem
+from gag.corpus.synthesis.gates import normalised
 from gag.raft.citation import find_quote
 from gag.records import Passage, Question
 

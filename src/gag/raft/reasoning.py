@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gag.corpus.gates import agrees
-from gag.corpus.generators import Failure, Writer
+from gag.corpus.synthesis.gates import agrees
+from gag.corpus.synthesis.generators import Failure, Writer
 from gag.progress import Progress, silent
 from gag.prompts import Message, Untrusted
 from gag.raft.citation import ANSWER, BEGIN, END, MARKS, REASON, find_quote, quoting, read_written

@@ -14,7 +14,7 @@ from typing import Any
 
 from gag.atomic import new_file
 from gag.config import UpdateConfig
-from gag.corpus.splits import documents_of
+from gag.corpus.synthesis.splits import documents_of
 from gag.domain import DomainModule
 from gag.errors import DomainError
 from gag.records import Question, content_hash, pair_mark, questions_hash

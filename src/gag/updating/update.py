@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gag.atomic import new_file
-from gag.corpus.domain_pairs import domain_passages, keep_pairs, open_writer, synthesis_task, unasked
-from gag.corpus.ingest import Ingest, Ingested
-from gag.corpus.journal import Remembered
-from gag.corpus.review import QaSet
-from gag.corpus.synthesis import Report, Synthesis
+from gag.corpus.ingest.ingest import Ingest, Ingested
+from gag.corpus.synthesis.domain_pairs import domain_passages, keep_pairs, open_writer, synthesis_task, unasked
+from gag.corpus.synthesis.journal import Remembered
+from gag.corpus.synthesis.review import QaSet
+from gag.corpus.synthesis.synthesis import Report, Synthesis
 from gag.domain import DomainModule, load_module
 from gag.errors import ConfigError, DomainError, RunError
 from gag.models.base import Base

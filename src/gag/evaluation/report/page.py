@@ -16,9 +16,9 @@ from typing import Any
 
 from gag.atomic import new_file
 from gag.errors import MissingExtra
-from gag.evaluation.bench_config import BenchConfig
-from gag.evaluation.bench_found import Found
-from gag.evaluation.bench_views import MARKS, View, findings, group_note, problem_lines, views
+from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.found import Found
+from gag.evaluation.bench.views import MARKS, View, findings, group_note, problem_lines, views
 from gag.evaluation.report.charts import bar_chart, curve_chart, map_chart, scatter_chart
 from gag.evaluation.report.series import bars, cost_and_quality, curves
 from gag.evaluation.runner import COSTS, Evaluated

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gag.atomic import new_file
-from gag.evaluation.bench_config import BenchConfig
-from gag.evaluation.bench_found import Found
+from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.found import Found
 from gag.evaluation.report.series import Point, Series, bars, cost_and_quality, curves
 from gag.evaluation.routing_tables import PrototypeMap, RoutingResult
 

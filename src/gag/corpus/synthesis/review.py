@@ -1,0 +1,202 @@
+"""A domain's pairs on disk, and what a person decided about them: accepted, edited, rejected, saved at once.
+
+`qa.jsonl` is what a build reads, `rejected.jsonl` what the gates or a person left out, `review.jsonl` the decisions in
+their order. The decisions hold when pairs are synthesised again; a pair changed by hand in qa.jsonl counts as edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from gag.atomic import disk_errors
+from gag.corpus.synthesis.gates import normalised
+from gag.corpus.synthesis.generators import pair_key
+from gag.corpus.synthesis.journal import Journal
+from gag.corpus.synthesis.splits import QA, documents_of
+from gag.errors import BusyError, InputError
+from gag.records import Question, read_questions, write_jsonl
+
+Decision = Literal["accepted", "edited", "rejected"]
+REJECTED, REVIEW = "rejected.jsonl", "review.jsonl"
+
+
+class QaSet:
+    """The pairs of one domain, in the folder data/<domain>."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log = Journal(folder / REVIEW)
+        self._pool: dict[str, Question] = {}
+        self._refused: dict[str, dict[str, str]] = {}
+        self._decided: dict[str, dict[str, Any]] = {}
+        self._load()
+
+    @contextmanager
+    def alone(self) -> Iterator[QaSet]:
+        """This set, read anew and kept from other processes; raises BusyError while another one changes it."""
+        with disk_errors(f"{self.folder} could not be written"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".qa.lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise BusyError(
+                    f"Another process is changing the pairs in {self.folder}.", "Wait for it, or end it."
+                ) from None
+        try:
+            self._load()
+            yield self
+        finally:
+            lock.release()
+
+    @property
+    def path(self) -> Path:
+        """The file that a build reads."""
+        return self.folder / QA
+
+    @property
+    def used(self) -> list[Question]:
+        """The pairs that a build takes, with the edits in them."""
+        return [self._shown(i) for i in self._pool if self._is_used(i)]
+
+    @property
+    def rejected(self) -> list[Question]:
+        """The pairs that a gate or a person left out; `meta["refused"]` says which gate and why."""
+        return [self._shown(i) for i in self._pool if not self._is_used(i)]
+
+    def decision(self, pair_id: str) -> Decision | None:
+        """What a person decided about a pair, if anything."""
+        decided: Decision | None = self._decided.get(pair_id, {}).get("decision")
+        return decided
+
+    def get(self, pair_id: str) -> Question:
+        """One pair, used or not; raises InputError for an unknown id."""
+        if pair_id not in self._pool:
+            raise InputError(f"There is no pair {pair_id!r} in {self.folder}.", "List them: gag qa DOMAIN --list --all")
+        return self._shown(pair_id)
+
+    def undecided(self) -> list[Question]:
+        """The pairs in use that nobody has decided about."""
+        return [q for q in self.used if q.id not in self._decided]
+
+    def decide(self, pair_id: str, decision: Decision, *, question: str = "", answer: str = "") -> None:
+        """Record a decision and write the files; an edit needs the new question and answer. Raises InputError."""
+        self.get(pair_id)
+        entry: dict[str, Any] = {"id": pair_id, "decision": decision}
+        if decision == "edited":
+            if not question.strip() or not answer.strip():
+                raise InputError(f"The pair {pair_id} needs a question and an answer.", "Give both, or reject it.")
+            entry |= {"question": question.strip(), "answer": answer.strip()}
+        elif decision == "accepted" and self._decided.get(pair_id, {}).get("question"):
+            entry |= {key: self._decided[pair_id][key] for key in ("question", "answer")}  # an edit stays
+        with self._log as log:
+            log.append(entry)
+        self._decided[pair_id] = entry
+        self.save()
+
+    def replace(
+        self, style: str, accepted: Sequence[Question], refused: Sequence[Question], texts: Mapping[str, str]
+    ) -> int:
+        """Put the result of a synthesis in the place of the earlier one; returns how many earlier rows stay.
+
+        What a person decided holds. An earlier pair goes where new ones of its style are about the same passage, and
+        where the passage is gone or does not say its quote any more (`texts`: all passages by id). Everything else
+        stays: other styles, pairs added by hand, and passages that this run brought nothing about.
+        """
+        self._note_changes_by_hand()
+        new = {q.id: q for q in (*accepted, *refused)}
+        covered = {passage for question in accepted for passage in passages_of(question)}
+        kept = {}
+        for pair_id, row in self._pool.items():
+            undecided = row.meta.get("style") == style and pair_id not in self._decided
+            replaced = undecided and (pair_id in self._refused or not covered.isdisjoint(passages_of(row)))
+            if pair_id not in new and not replaced and _is_said(row, texts):
+                kept[pair_id] = row
+        self._refused = {i: r for i, r in self._refused.items() if i in kept}
+        self._refused |= {q.id: dict(q.meta["refused"]) for q in refused}
+        self._pool = {**kept, **new}
+        self.save()
+        return len(kept)
+
+    def save(self) -> None:
+        """Write both files, the rejected ones first, so that nothing is in neither."""
+        write_jsonl(self.folder / REJECTED, (_row(q) for q in self.rejected))
+        write_jsonl(self.path, (_row(q) for q in self.used))
+
+    def _load(self) -> None:
+        self._pool, self._refused, self._decided = {}, {}, {}
+        for name in (REJECTED, QA):
+            path = self.folder / name
+            if path.is_file() and path.stat().st_size:
+                for row in read_questions(path):
+                    refused = row.meta.get("refused")
+                    if name == REJECTED and isinstance(refused, dict):
+                        self._refused[row.id] = {str(k): str(v) for k, v in refused.items()}
+                    self._pool[row.id] = row
+        for entry in self._log.entries():
+            if entry.get("id") in self._pool and entry.get("decision") in ("accepted", "edited", "rejected"):
+                self._decided[entry["id"]] = entry
+
+    def _is_used(self, pair_id: str) -> bool:
+        decision = self.decision(pair_id)
+        return pair_id not in self._refused if decision is None else decision != "rejected"
+
+    def _shown(self, pair_id: str) -> Question:
+        row, entry = self._pool[pair_id], self._decided.get(pair_id, {})
+        meta = {k: v for k, v in row.meta.items() if k not in ("review", "refused")}
+        if "decision" in entry:
+            meta["review"] = entry["decision"]
+        if not self._is_used(pair_id):
+            meta["refused"] = self._refused.get(pair_id, {"gate": "review", "reason": "rejected by a person"})
+        changed = {"question": entry["question"], "answers": (entry["answer"],)} if entry.get("question") else {}
+        return replace(row, meta=meta, **changed)
+
+    def _note_changes_by_hand(self) -> None:
+        """Rows whose text is not what their id was made of were edited in the file itself."""
+        with self._log as log:
+            for row in self._pool.values():
+                if "style" not in row.meta or row.id in self._decided or not row.answers:
+                    continue
+                made = pair_key(passages_of(row), row.question, row.answers[0])
+                if not row.id.endswith(f"-{made}"):
+                    entry = {"id": row.id, "decision": "edited", "question": row.question, "answer": row.answers[0]}
+                    log.append(entry)
+                    self._decided[row.id] = entry
+
+
+def passages_of(question: Question) -> list[str]:
+    """The passages that a pair was made from, the oracle first."""
+    passages = question.meta.get("passages") or [question.meta.get("passage")]
+    return [str(p) for p in passages if p]
+
+
+def _is_said(row: Question, texts: Mapping[str, str]) -> bool:
+    """Whether the passages of a pair are there and still say its quotes; always for one that was added by hand."""
+    if "style" not in row.meta:
+        return True
+    passages = passages_of(row)
+    quotes = row.meta.get("quotes") or [row.meta.get("quote") or ""]
+    return all(
+        p in texts and normalised(str(q)) in normalised(texts[p]) for p, q in zip(passages, quotes, strict=False)
+    )
+
+
+def by_document(questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """Pairs by the (first) document they are about; those added by hand under `(by hand)`."""
+    found: dict[str, list[Question]] = {}
+    for question in questions:
+        found.setdefault(next(iter(documents_of(question)), "(by hand)"), []).append(question)
+    return found
+
+
+def _row(question: Question) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": question.id, "question": question.question, "answers": list(question.answers)}
+    if question.domain is not None:
+        row["domain"] = question.domain
+    return {**row, "meta": dict(question.meta)}

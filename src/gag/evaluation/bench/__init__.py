@@ -1,0 +1,1 @@
+"""`gag bench`: methods, domains and metrics compared in one resumable run."""

@@ -1,0 +1,261 @@
+"""Where a comparison happens: its folder, alone in it; the workspace it builds in; and the questions it asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from gag.atomic import disk_errors, new_file
+from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config
+from gag.errors import BusyError, ConfigError, InputError
+from gag.evaluation.bench.config import BenchConfig, BenchDomain, workspace_settings
+from gag.evaluation.datasets import dataset_names, read_dataset
+from gag.evaluation.metrics import REGISTRY
+from gag.methods.shelf import check_method
+from gag.records import GENERAL, Passage, Question, content_hash, read_questions, spread, write_jsonl
+from gag.workspace import Workspace
+
+COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
+"""What every answer on a domain's questions cost, after the metrics."""
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions that methods are asked, and what they are measured by; `domain` is `general` for a general set."""
+
+    name: str
+    domain: str
+    questions: tuple[Question, ...]
+    metrics: tuple[str, ...]
+    longest: int | None = None
+    cluster: str | None = None
+    unseen: str | None = None
+
+    def first(self, limit: int | None, metrics: Sequence[str] = ()) -> QuestionSet:
+        """At most `limit` of the questions, spread over all; other metrics where some are named."""
+        return replace(self, questions=tuple(spread(self.questions, limit)), metrics=tuple(metrics) or self.metrics)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of one comparison and its workspace."""
+
+    config: BenchConfig
+    out: Path
+    workspace: Workspace
+
+    @property
+    def answers(self) -> Path:
+        """Where every single answer is kept."""
+        return self.out / "answers"
+
+    @cached_property
+    def domains(self) -> dict[str, QuestionSet]:
+        """Every domain's test questions, each with its domain; raises InputError for what cannot be read."""
+        return {name: self._test(name, domain) for name, domain in _domains(self.config, self.workspace).items()}
+
+    @cached_property
+    def general(self) -> dict[str, QuestionSet]:
+        """The general sets."""
+        table = self.config.tables.general
+        metrics = table.metrics if table else ()
+        return {
+            name: QuestionSet(
+                name, GENERAL, tuple(spread(read_dataset(given.format, given.path), given.limit)), metrics
+            )
+            for name, given in self.config.general.items()
+        }
+
+    def variant(self, domain: str, settings: Mapping[str, Any], *, bare_expert: bool = False) -> Workspace:
+        """The workspace of `domain` alone under other choices; its modules lie apart, its runs are shared.
+
+        `bare_expert` takes the expert model as it is, without the expert stage.
+        """
+        here = self.workspace
+        tree = merged(here.config.model_dump(mode="json", exclude={"domains", "preset"}), settings)
+        config = parse_config(tree, origin="a table's settings")
+        chosen = here.config.domains[domain]
+        if bare_expert:
+            chosen = chosen.model_copy(update={"expert": config.models.expert.source})
+        config = config.model_copy(update={"domains": {domain: chosen}})
+        key = content_hash(config.model_dump(mode="json"))[:12]
+        return Workspace(here.root, config, f"variants/{key}")
+
+    def answer_key(self, workspace: Workspace, method: str, domain: str | None) -> str:
+        """The hash of all that decides a method's answers: choices and training data, of `domain` or of every one."""
+        tree = workspace.config.model_dump(mode="json", exclude={"domains", "preset"})
+        names = [domain] if domain is not None else [] if method == "base" else list(workspace.config.domains)
+        return content_hash("answers", 1, method, tree, {name: _inputs(workspace, name) for name in names})
+
+    def _test(self, name: str, domain: BenchDomain) -> QuestionSet:
+        metrics = tuple(dict.fromkeys((*self.config.metrics, *domain.metrics, *COST_METRICS)))
+        read = spread(read_dataset(domain.format, domain.test), domain.limit)
+        questions = [replace(q, domain=name) for q in read]
+        return QuestionSet(name, name, tuple(questions), metrics, domain.longest_gold, domain.cluster, domain.unseen)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold `out` for this process; raises BusyError where another comparison writes into it."""
+    with disk_errors(f"{out} could not be written"):
+        out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        raise BusyError(
+            f"Another gag bench is writing into {out}.", "Wait until it is done, or name another folder: --out DIR"
+        ) from None
+
+
+def open_place(config: BenchConfig, out: Path) -> Place:
+    """The comparison's workspace, made under `out` from the bench's settings or the one that is named; and its data.
+
+    Raises ConfigError and InputError for what is wrong, before anything is trained.
+    """
+    check_names(config)
+    workspace = _made(config, out) if config.workspace is None else _given(config, Path(config.workspace))
+    place = Place(config, out, workspace)
+    if not place.domains:
+        raise ConfigError(f"The workspace {workspace.root} has no domains.", "Name some under `domains` of the bench.")
+    _ = place.general
+    return place
+
+
+def check_names(config: BenchConfig) -> None:
+    """Refuse a method, a metric or a question set's format of no known name; raises ConfigError."""
+    general = config.tables.general
+    for method in (*config.methods, *(general.methods if general else ())):
+        check_method(method)
+    for where, form in (
+        *((f"domains.{name}.format", domain.format) for name, domain in config.domains.items()),
+        *((f"general.{name}.format", given.format) for name, given in config.general.items()),
+    ):
+        if form not in dataset_names():
+            raise ConfigError(f"{where}: there is no format {form!r}.", f"Known ones: {', '.join(dataset_names())}.")
+    known = {name for name, metric in REGISTRY.items() if metric.takes not in ("routes", "clock", "paths")}
+    tables = config.tables
+    asked = [("metrics", config.metrics)]
+    asked += [(f"domains.{name}.metrics", domain.metrics) for name, domain in config.domains.items()]
+    asked += [
+        (f"tables.{name}.metrics", table.metrics)
+        for name, table in (
+            ("general", tables.general), ("readout", tables.readout), ("stages", tables.stages), ("depth", tables.depth)
+        )
+        if table is not None
+    ]  # fmt: skip
+    for where, names in asked:
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"{where}: there is no metric {name!r}.", f"Known ones: {', '.join(sorted(known))}.")
+
+
+def _domains(config: BenchConfig, workspace: Workspace) -> dict[str, BenchDomain]:
+    if config.domains:
+        return config.domains
+    return {
+        name: BenchDomain(test=str(workspace.root / "data" / name / "test.jsonl")) for name in workspace.config.domains
+    }
+
+
+def _given(config: BenchConfig, root: Path) -> Workspace:
+    """A workspace that exists, with the bench's choices over its own; the modules of other choices lie apart."""
+    if not (root / FILE_NAME).is_file():
+        raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
+    own = load_config(root / FILE_NAME)
+    tree = merged(own.model_dump(mode="json"), config.settings)
+    domains = {**tree["domains"]}
+    for name, domain in config.domains.items():
+        domains[name] = {**domains.get(name, {}), **_written(root, name, domain)}
+    wanted = parse_config({**tree, "domains": domains}, origin=f"{root / FILE_NAME} with the bench's settings")
+    same = wanted.model_dump(exclude={"domains"}) == own.model_dump(exclude={"domains"}) and all(
+        own.domains.get(name) in (None, domain) for name, domain in wanted.domains.items()
+    )
+    folder = "modules" if same else f"variants/{content_hash(wanted.model_dump(mode='json'))[:12]}"
+    return Workspace(root, wanted, folder)
+
+
+def _made(config: BenchConfig, out: Path) -> Workspace:
+    """The comparison's own workspace with its gag.yaml and training pairs, of use afterwards like any other."""
+    root = out / "workspace"
+    settings = workspace_settings(config)
+    domains = {name: _written(root, name, domain) for name, domain in config.domains.items()}
+    whole: Config = settings.model_copy(update={"domains": {n: DomainConfig(**d) for n, d in domains.items()}})
+    text = "# Made by gag bench; it is written again at every run.\n" + yaml.safe_dump(
+        whole.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+    )
+    with new_file(root / FILE_NAME) as partial:
+        partial.write_text(text, encoding="utf-8")
+    # gag routes to every module that lies there: one of a domain that is no longer compared must not be among them.
+    strangers = {path.name for path in (root / "modules").glob("[!.]*")} - set(config.domains)
+    return Workspace(root, whole, f"variants/{content_hash(sorted(config.domains))[:12]}" if strangers else "modules")
+
+
+def _written(root: Path, name: str, domain: BenchDomain) -> dict[str, Any]:
+    """The domain's section of gag.yaml; the pairs chosen from the data lie under data/NAME of the workspace."""
+    section: dict[str, Any] = {
+        key: value for key in ("field", "style", "documents", "passages", "expert") if (value := getattr(domain, key))
+    }
+    if domain.qa is None:
+        return section
+    pairs = read_questions(domain.qa, require_answers=True)
+    learned = pairs if domain.align_qa is None else read_questions(domain.align_qa, require_answers=True)
+    if domain.align_where is not None:
+        learned = [q for q in learned if q.meta.get(domain.align_where)]
+        if not learned:
+            raise InputError(
+                f"{domain.align_qa or domain.qa}: in no question is {domain.align_where!r} true.",
+                f"Mend domains.{name}.align_where, or leave it out.",
+            )
+    folder = root / "data" / name
+    _write_once(folder / "qa.jsonl", spread(pairs, domain.train_limit))
+    _write_once(folder / "align.jsonl", spread(learned, domain.train_limit))
+    section |= {"qa": f"data/{name}/qa.jsonl", "align_qa": f"data/{name}/align.jsonl"}
+    if domain.answers_as_passages:
+        if domain.documents or domain.passages:
+            raise ConfigError(
+                f"domains.{name} has passages and answers_as_passages.", "Keep one of them, the other left out."
+            )
+        _write_once(folder / "passages.jsonl", _answers_as_passages(spread(pairs, domain.train_limit)))
+        section["passages"] = f"data/{name}/passages.jsonl"
+    return section
+
+
+def _answers_as_passages(pairs: Sequence[Question]) -> list[Passage]:
+    return [Passage(id=q.id, document_id=q.id, text=q.answers[0], heading=q.question) for q in pairs]
+
+
+def _write_once(path: Path, records: Sequence[Any]) -> None:
+    """Write `records` unless the file holds just these, so that its time of change says something."""
+    partial = path.with_name(f"{path.name}.new")
+    write_jsonl(partial, records)
+    if path.is_file() and path.read_bytes() == partial.read_bytes():
+        partial.unlink()
+    else:
+        partial.replace(path)
+
+
+def _inputs(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What a domain is built from: its choices, and the content of its files in place of their names."""
+    section = workspace.domain(name).model_dump(mode="json")
+    for key in ("qa", "align_qa", "documents", "passages"):
+        if section.get(key) is not None:
+            section[key] = _digest(workspace.path(section[key]))
+    return section
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the path.") from None
