@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.tracking import GeneralTracker
 from torch import Tensor, nn
 
 from gag.config import AlignmentConfig, ProjectorConfig, PromptsConfig
@@ -184,6 +185,36 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, stop: int) -> None:
     for name, tensor in whole.tensors.items():
         assert torch.equal(again.tensors[name], tensor)
     assert align(tmp_path / "cut", chosen, module=made()).run == whole.run
+
+
+class Tracker(GeneralTracker):
+    """Keeps what it is told."""
+
+    name, requires_logging_directory = "kept", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[object] = []
+
+    @property
+    def tracker(self) -> list[object]:
+        return self.told
+
+    def store_init_configuration(self, values: dict[str, object]) -> None:
+        self.told.append(values)
+
+    def log(self, values: dict[str, object], step: int | None = None, **kwargs: object) -> None:
+        self.told.append((step, values["loss"]))
+
+    def finish(self) -> None:
+        self.told.append("finished")
+
+
+def test_trackers_hear_of_every_step_and_are_ended(tmp_path: Path) -> None:
+    tracker, chosen = Tracker(), config(max_steps=2)
+    run = Alignment(base(), projector(), chosen, tmp_path, report_to=[tracker])
+    done = run.train(examples())
+    assert tracker.told == [chosen.model_dump(), *done.run.losses, "finished"]
 
 
 def test_all_wordings_of_an_answer_fall_on_one_side() -> None:

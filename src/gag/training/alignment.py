@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from torch import Tensor, nn
 
 from gag.config import AlignmentConfig
@@ -121,7 +122,7 @@ class Alignment:
         folder: Path,
         *,
         on_progress: Progress = silent,
-        report_to: Sequence[str] = (),
+        report_to: Sequence[str | GeneralTracker] = (),
         teacher_weight: float = 0.0,
     ) -> None:
         self.base, self.module, self.config, self.folder = base, module, config, folder
@@ -129,15 +130,20 @@ class Alignment:
         self.accelerator = Accelerator(
             cpu=base.device.type == "cpu", log_with=list(report_to) or None, project_dir=folder
         )
-        if report_to:
-            self.accelerator.init_trackers("gag-alignment", config=config.model_dump())
+        self.report_to = report_to
         self.prefixes = _PrefixCache(base, config.prefix_cache_gb)
 
     def train(self, examples: Sequence[Example], extra: Sequence[Example] = ()) -> Aligned:
         """Train on `examples`, a share of them held out by answer for the dev loss, and on all of `extra`."""
         longest = max((len(e.prompt.ids) + len(e.answer) for e in (*examples, *extra)), default=0)
-        with training_attention(self.base.model, longest):
-            return self._train(examples, extra)
+        if self.report_to:
+            self.accelerator.init_trackers("gag-alignment", config=self.config.model_dump())
+        try:
+            with training_attention(self.base.model, longest):
+                return self._train(examples, extra)
+        finally:
+            if self.report_to:
+                self.accelerator.end_training()
 
     def _train(self, examples: Sequence[Example], extra: Sequence[Example]) -> Aligned:
         training, dev = split_by_group(examples, self.config.dev_share, self.config.seed)
