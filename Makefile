@@ -22,7 +22,8 @@ demo: env
 	$(BIN)/gag demo $(if $(filter 1,$(FAST)),--fast)
 
 test: env
-	$(PYTEST)
+	# A worker a core; the models are tiny, and more threads only get into each other's way.
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto
 
 test-slow: env
 	$(PYTEST) -m slow
