@@ -360,8 +360,9 @@ def test_a_whole_expert_of_ones_own(fresh: Path) -> None:
             "readout.clamp=2",
             "alignment.semantic_weight=0.1",
         ],
+        ["readout.pooling=segment_mean", "readout.parts=3", "projector.kind=gated_residual", "projector.hidden=40"],
     ],
-    ids=["attention", "prefill", "softmax"],
+    ids=["attention", "prefill", "softmax", "parts"],
 )
 def test_other_readouts_and_projectors(again: Path, overrides: list[str]) -> None:
     build(again, *overrides)

@@ -62,11 +62,12 @@ def _parts(module: Mapping[str, Any], *, adapter: bool) -> list[tuple[str, ...]]
         if readout["mode"] == "generate"
         else "end of the prompt"
     )
+    parts = f" of {readout['parts']} parts" if readout["parts"] > 1 else ""
     expert = "the domain expert, a PEFT adapter" if adapter else "no adapter: the expert is a whole model, named below"
     return [
         ("part", "what it is"),
         ("`expert/`", expert),
-        ("readout", f"{how}, layers {layers}, pooling {readout['pooling']}, {readout['slots']} slot(s)"),
+        ("readout", f"{how}, layers {layers}, pooling {readout['pooling']}, {readout['slots']} slot(s){parts}"),
         (
             "`projector.safetensors`",
             f"from the expert's states into the base's embeddings ({module['projector']['kind']})",

@@ -244,9 +244,9 @@ def general_router(config: Config, *, root: Path | None = None) -> Router:
 
 
 def _projector(module: DomainModule) -> Projector:
-    shape = ProjectorShape(
-        module.expert.hidden_size, module.base.hidden_size, module.readout.slots, len(module.readout.layers)
-    )
+    readout = module.readout
+    width = module.expert.hidden_size * readout.parts
+    shape = ProjectorShape(width, module.base.hidden_size, readout.slots, len(readout.layers))
     try:
         return projector_from_tensors(module.projector, shape, module.projector_state())
     except RuntimeError:

@@ -55,6 +55,30 @@ def test_segment_means(values: tuple[float, ...], slots: int, wanted: list[float
     assert first(pool(states(*values), readout(pooling="segment_mean", slots=slots))) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(
+    ("values", "slots", "wanted"),
+    [
+        ((1, 2, 3, 4), 2, [[1, 2], [3, 4]]),
+        ((1, 2, 3, 5, 6, 7), 2, [[1.5, 3], [5.5, 7]]),
+        ((1, 2, 3), 2, [[1, 2], [3, 3]]),
+        ((7,), 1, [[7, 7]]),
+    ],
+)
+def test_parts_of_a_segment_stand_side_by_side(
+    values: tuple[float, ...], slots: int, wanted: list[list[float]]
+) -> None:
+    pooled = pool(states(*values), readout(pooling="segment_mean", slots=slots, parts=2))
+    assert pooled.shape == (slots, 1, 4)
+    assert pooled[:, 0, [0, 2]].tolist() == wanted
+    assert pooled[:, 0, [1, 3]].tolist() == [[-x for x in row] for row in wanted]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "none"])
+def test_what_has_no_segments_has_no_parts(pooling: str) -> None:
+    with pytest.raises(ValueError, match="parts must be 1"):
+        readout(pooling=pooling, parts=2)
+
+
 @pytest.mark.parametrize("tokens", range(1, 20))
 @pytest.mark.parametrize("slots", [1, 3, 4])
 def test_segments_use_every_token_and_are_about_equal(tokens: int, slots: int) -> None:

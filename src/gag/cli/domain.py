@@ -208,6 +208,7 @@ def _row(folder: Path, module: DomainModule | None, problem: DomainError | None)
     if module is not None:
         readout, layers = module.readout, ",".join(str(layer) for layer in module.readout.layers)
         slots = f"{readout.slots} slot{'' if readout.slots == 1 else 's'}"
+        slots += f" of {readout.parts} parts" if readout.parts > 1 else ""
         row = {
             "version": module.version,
             "base": module.base.id,

@@ -49,6 +49,11 @@ class ReadoutConfig(Section):
         description="Over the background's tokens: its last state, a mean, one per equal segment, or none (keep all).",
     )
     slots: int = Field(1, ge=1, description="How many vectors, so how many positions of the base's prompt.")
+    parts: int = Field(
+        1,
+        ge=1,
+        description="Pieces that a segment is pooled in, side by side, so that their order is kept (segment_*).",
+    )
     max_new_tokens: int = Field(64, ge=1, description="Longest background, in tokens (T).")
     temperature: float = Field(0.0, ge=0, description="0 decodes greedily; above it samples (paper: 0.7).")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the sampling (paper: 0.8).")
@@ -66,6 +71,8 @@ class ReadoutConfig(Section):
             )
         if self.mode == "prefill" and self.pooling not in ("last", "none"):
             raise ValueError("prefill reads the prompt's last positions: pooling must be last or none")
+        if self.parts > 1 and not self.pooling.startswith("segment_"):
+            raise ValueError(f"pooling {self.pooling} has no segments, so parts must be 1 (use segment_mean)")
         return self
 
 

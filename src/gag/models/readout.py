@@ -12,13 +12,14 @@ from torch import Tensor
 from gag.config import ReadoutConfig
 
 
-def pool(states: Float[Tensor, "t l d"], config: ReadoutConfig) -> Float[Tensor, "k l d"]:
+def pool(states: Float[Tensor, "t l d"], config: ReadoutConfig) -> Float[Tensor, "k l parts_d"]:
     """Pool one question's background states over its tokens; float32.
 
     `last` takes the last background token's state (the paper; in prefill mode the last `slots` of the prompt), `mean`
     the mean, `segment_*` splits the tokens into `slots` equal segments (a background shorter than that repeats
     tokens), `none` keeps every state. `segment_softmax` weights a segment's tokens by the softmax of their scaled dot
-    product with the segment's mean, so that the tokens that say what the segment is about count most.
+    product with the segment's mean, so that the tokens that say what the segment is about count most. A segment may
+    be pooled in `parts`, which are laid side by side: what stood in which order is kept.
     """
     states = states.float()
     if config.pooling == "none":
@@ -29,7 +30,7 @@ def pool(states: Float[Tensor, "t l d"], config: ReadoutConfig) -> Float[Tensor,
     elif config.pooling == "mean":
         pooled = states.mean(0, keepdim=True)
     else:
-        pooled = torch.stack([_segment(part, config.pooling) for part in _segments(states, config.slots)])
+        pooled = torch.stack([_segment(part, config) for part in _segments(states, config.slots)])
     if config.normalize == "layer_norm":
         pooled = torch.nn.functional.layer_norm(pooled, pooled.shape[-1:])
     return pooled if config.clamp is None else pooled.clamp(-config.clamp, config.clamp)
@@ -44,7 +45,11 @@ def _segments(states: Float[Tensor, "t l d"], count: int) -> list[Float[Tensor, 
     return out
 
 
-def _segment(part: Float[Tensor, "s l d"], pooling: str) -> Float[Tensor, "l d"]:
+def _segment(segment: Float[Tensor, "s l d"], config: ReadoutConfig) -> Float[Tensor, "l parts_d"]:
+    return torch.cat([_part(part, config.pooling) for part in _segments(segment, config.parts)], -1)
+
+
+def _part(part: Float[Tensor, "s l d"], pooling: str) -> Float[Tensor, "l d"]:
     if pooling == "segment_mean":
         return part.mean(0)
     scores = (part * part.mean(0)).sum(-1) / part.shape[-1] ** 0.5  # [s, l]

@@ -11,6 +11,9 @@ import re
 import string
 from collections.abc import Sequence
 
+VERSION = 2
+"""Counts up with every change to what is drawn, so that a projector pretrained on other texts is told apart."""
+
 UNITS = (
     *("nm", "mm", "cm", "km", "mg", "kg", "g", "micrograms", "mL", "L", "g/L", "mol", "mmol", "bar", "kPa", "°C", "K"),
     *("V", "mV", "kW", "Hz", "percent", "%", "times"),
@@ -19,7 +22,7 @@ UNITS = (
 
 
 class ForeignTexts:
-    """Draws texts of one to five words; the same ones for the same arguments.
+    """Draws texts of one to eight words; the same ones for the same arguments.
 
     `texts` lend spans and words, `answers` (may be empty) are drawn whole and with other digits and spliced words, and
     `pieces` (a tokenizer's vocabulary, may be empty) make words that no text has.
@@ -30,23 +33,34 @@ class ForeignTexts:
         self._texts = [text for text in texts if text.split()]
         words = {word.strip(string.punctuation) for text in (*self._texts, *answers) for word in text.split()}
         self._words = sorted(words - {""}) or ["nothing"]
-        self._answers = list(answers) or [self._span(4) for _ in range(400)] + [self._made_up() for _ in range(200)]
+        self._answers = list(answers)
         self._answer_words = sorted({word for answer in self._answers for word in answer.split()})
 
     def draw(self) -> str:
         """The next text."""
         kind = self._rng.random()
-        if kind < 0.25:
+        if self._answers and kind < 0.25:
             return perturbed(self._rng.choice(self._answers), self._answer_words, self._rng)
-        if kind < 0.35:
+        if self._answers and kind < 0.35:
             return self._rng.choice(self._answers)
-        if kind < 0.50:
-            return " ".join(self._made_up() for _ in range(self._rng.randint(1, 2)))
-        if kind < 0.65:
+        return self._general()
+
+    def _general(self) -> str:
+        """A text of no domain's form: made-up words, quantities, spans of a text, and these together."""
+        kind = self._rng.random()
+        if kind < 0.12:
+            return " ".join(self._made_up() for _ in range(self._rng.randint(1, 3)))
+        if kind < 0.24:
             return self._quantity()
-        if kind < 0.80:
-            return f"{self._made_up()} {self._span(2)}"
-        return self._span(5)
+        if kind < 0.32:
+            return f"{self._quantity()} of {self._span(2)}"
+        if kind < 0.38:
+            return f"{self._quantity()} and {self._quantity()}"
+        if kind < 0.54:
+            return f"{self._made_up()} {self._span(3)}"
+        if kind < 0.74:
+            return perturbed(self._span(6), self._words, self._rng)
+        return self._span(8)
 
     def _span(self, longest: int) -> str:
         """One to `longest` words in a row of one of the texts."""

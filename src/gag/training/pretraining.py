@@ -32,6 +32,7 @@ from gag.prompts import Prompts
 from gag.records import content_hash
 from gag.training.alignment import CHECKPOINT, Alignment, alignment_examples
 from gag.training.counterfactual import general_pairs
+from gag.training.foreign import VERSION as FOREIGN_TEXTS
 from gag.training.foreign import word_pieces
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill_forced
@@ -67,13 +68,13 @@ class Pretraining:
             [self.base.fingerprint, self.expert_key],
             [[[asdict(message) for message in messages] for messages in said], self._readout.model_dump()],
             config.projector.model_dump(),
-            [config.alignment.seed, list(self.texts)],
+            [config.alignment.seed, list(self.texts), FOREIGN_TEXTS],
         )
 
     @property
     def _readout(self) -> ReadoutConfig:
         """What of the readout matters to given texts: how their states are pooled, not how a background is written."""
-        kept = {"layers", "pooling", "slots", "normalize", "clamp"}
+        kept = {"layers", "pooling", "slots", "parts", "normalize", "clamp"}
         return ReadoutConfig(**self.config.readout.model_dump(include=kept))
 
     def tensors(self, on_progress: Progress = silent) -> dict[str, Tensor]:
