@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gag.answering import Prepared
 from gag.config import ExpertConfig, GenerationConfig, LoraConfig
 from gag.methods.method import BaseBacked, Method
 from gag.methods.rag import RAG, Retriever
-from gag.models.base import Base
-from gag.models.expert import Expert
 from gag.models.loading import load_causal_lm
+from gag.models.tuned_copy import TunedCopy
 from gag.prompts import Prompts
 from gag.records import Question, content_hash, questions_hash
 from gag.steps import said
@@ -25,21 +24,6 @@ from gag.training.expert import ADAPTER, ExpertData, train_expert
 
 if TYPE_CHECKING:
     from gag.methods.shelf import Shelf
-
-
-class TunedCopy:
-    """The copy of the base that adapters share, as a base that answers through one of them once `switch` was called."""
-
-    def __init__(self, tuned: Expert, source: str, fingerprint: str) -> None:
-        self._tuned = tuned
-        model: Any = tuned.model
-        # The model inside the library's wrapper, which has the adapter's layers: a causal LM like any other.
-        self.base = Base(model.get_base_model(), tuned.tokenizer, source=source, fingerprint=fingerprint)
-
-    def switch(self) -> None:
-        """Make this adapter the one that the copy answers through."""
-        model: Any = self._tuned.model
-        model.set_adapter(self._tuned.adapter, inference_mode=True)
 
 
 class LoRA:

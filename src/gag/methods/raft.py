@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gag.answering import Prepared, complete
-from gag.methods.lora import TunedCopy, TunedRAG, tuned_copy
+from gag.methods.lora import TunedRAG, tuned_copy
 from gag.methods.rag import Retriever
+from gag.models.tuned_copy import TunedCopy
 from gag.prompts import Message
 from gag.raft.citation import cite, cited_prompt, read_written
 from gag.records import Answer, Passage, Question

@@ -31,7 +31,7 @@ from gag.system import GAG, Attached
 from gag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gag.methods.lora import TunedCopy
+    from gag.models.tuned_copy import TunedCopy
     from gag.retrieval.late_interaction import TokenEncoder
     from gag.retrieval.store import PassageStore
 
