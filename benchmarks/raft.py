@@ -28,12 +28,13 @@ from gag.config import DomainConfig, load_config
 from gag.evaluation.answers import AnswerLog, ask
 from gag.evaluation.runner import Evaluated, scored
 from gag.evaluation.table import Row, markdown_table, write_results
-from gag.methods.lora import LoRA, TunedCopy, TunedRAG, tuned_copy, tuned_on_pairs
+from gag.methods.lora import LoRA, TunedRAG, tuned_copy, tuned_on_pairs
 from gag.methods.method import BaseBacked
 from gag.methods.raft import RAFT, over
 from gag.methods.raft_training import trained_raft
 from gag.methods.rag import RAG, Retriever
 from gag.methods.shelf import Shelf
+from gag.models.tuned_copy import TunedCopy
 from gag.raft.oracle import Oracle, Oracles
 from gag.records import Passage, content_hash, read_questions, spread, write_jsonl
 from gag.retrieval.store import Hit, PassageStore
