@@ -36,6 +36,10 @@ def test_a_good_pair_passes_all() -> None:
     assert chosen.judged(GOOD, "It moves 12 ml a day.") is None
 
 
+def test_a_title_that_was_cut_within_its_brackets_is_no_fault_of_the_question() -> None:
+    assert gates().check(replace(GOOD, question="In “Plovert pumps (of …”: how much does the pump move a day?")) is None
+
+
 @pytest.mark.parametrize(
     ("gate", "wrong"),
     [
@@ -45,6 +49,8 @@ def test_a_good_pair_passes_all() -> None:
         ("form", {"answer": "…"}),
         ("form", {"answer": "word " * 200}),
         ("form", {"question": "Does the Plovert pump move 12 ml a day?"}),
+        ("form", {"question": "How much does the Plovert pump move a day), validation?"}),
+        ("form", {"question": "How much does the Plovert pump (a mill move a day?"}),
         ("quote", {"sources": quoted("The Plovert pump moves 13 ml a day.")}),
         ("quote", {"sources": quoted("")}),
         ("self-contained", {"question": "How much does the pump move in this study?"}),

@@ -107,13 +107,14 @@ class Gates:
 
     def _form(self, candidate: Candidate) -> str | None:
         question, answer = candidate.question.strip(), candidate.answer.strip()
+        unquoted = re.sub("“[^”]*”", "", question)  # a long title may be cut within its brackets
         if not content_words(question) or not any(c.isalpha() for c in question):
             return "no question"
         if not answer or not any(c.isalnum() for c in answer) or "…" in (question, answer):
             return "no answer"
         if not re.search(r"[?.!:”\"]$|____", question):
             return "the question is cut off"
-        if any(text.count(one) != text.count(two) for text in (question, answer) for one, two in ("()", "[]", "“”")):
+        if any(text.count(one) != text.count(two) for text in (unquoted, answer) for one, two in ("()", "[]", "“”")):
             return "a bracket without its other half"
         if len(question.split()) > LONGEST_QUESTION or len(answer.split()) > LONGEST_ANSWER:
             return "too long"
