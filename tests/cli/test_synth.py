@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from gag.corpus.synthesis.domain_pairs import synthesis_task
+from gag.corpus.synthesis.review import passages_of
+from gag.corpus.synthesis.synthesis import Synthesis
 from gag.pipeline import Build
 from gag.records import read_questions
 from gag.sources import Sources
@@ -56,6 +59,31 @@ def mill(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         [{"id": f"{n}#1", "document_id": n, "text": text.format(n, i + 3, i + 40)} for i, n in enumerate(NAMES)],
     )
     return lab
+
+
+def test_pairs_go_with_the_last_passage(mill: Path, gag: Gag) -> None:
+    gag("synth", "mill", cwd=mill)
+    qa, passages = mill / "data" / "mill" / "qa.jsonl", mill / "data" / "mill" / "passages.jsonl"
+    qa.write_text(qa.read_text("utf-8") + json.dumps({"id": "mine", "question": "Mine?", "answers": ["yes"]}) + "\n")
+    passages.write_text("")
+    made = gag("synth", "mill", cwd=mill)
+    assert made.code == 2 and "all its documents were taken out" in made.err and "gag ingest mill" in made.err
+    assert [q.id for q in read_questions(qa)] == ["mine"]
+
+
+def test_passages_that_come_later_are_not_asked_the_same_with_another_answer(mill: Path, gag: Gag) -> None:
+    passages = mill / "data" / "mill" / "passages.jsonl"
+    gag("synth", "mill", cwd=mill)
+    text = "Plovert has a flow rate of 99 ml."
+    with passages.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "Plovert#2", "document_id": "Plovert", "text": text}) + "\n")
+    place = open_workspace(mill)
+    task = synthesis_task(place, "mill", place.config.synthesis, only={"Plovert#2"})
+    assert task.known and not any("Plovert#2" in passages_of(pair) for pair in task.known)
+    asked = {q.question: q.answers for q in task.known}
+    again = Synthesis(task, None).run()
+    assert not [q for q in again.accepted if asked.get(q.question, q.answers) != q.answers]
+    assert any(q.question in asked for q in again.refused)
 
 
 def test_a_build_takes_the_train_side_of_what_was_made(mill: Path, gag: Gag) -> None:

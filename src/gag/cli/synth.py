@@ -61,13 +61,22 @@ def synth(
     """
     from gag.corpus.synthesis.domain_pairs import keep_pairs, synthesis_task
     from gag.corpus.synthesis.endpoint import is_endpoint
+    from gag.corpus.synthesis.review import QaSet
     from gag.corpus.synthesis.synthesis import Synthesis
+    from gag.errors import InputError
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
     given = {"model": model, "per_passage": per_passage, "style": style}
     config = place.config.synthesis.model_copy(update={k: v for k, v in given.items() if v is not None})
     task = synthesis_task(place, name, config, limit=limit, preview=PREVIEWED if preview else None)
+    if not task.passages:
+        with QaSet(place.data(name)).alone() as pairs:
+            pairs.replace(config.style, [], [], {})
+        raise InputError(
+            f"The domain {name} has no passages: all its documents were taken out, and their pairs too.",
+            f"Bring documents in: gag ingest {name} FOLDER",
+        )
     remembered = _writer(place, name, config)
     with shown_progress() as on_progress, closing(remembered) if remembered is not None else nullcontext():
         run = Synthesis(task, remembered, on_progress)

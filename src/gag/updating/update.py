@@ -199,7 +199,7 @@ class Update:
         todo = {passage.id for passage in unasked(self.workspace, self.name, config.style, passages)}
         if not todo:
             with QaSet(self.workspace.data(self.name)).alone() as pairs:
-                pairs.replace(config.style, [], [], {p.id: p.text for p in passages})
+                pairs.replace(config.style, [], [], {p.id: p.text for p in passages}, asked=())
             return None
         task = synthesis_task(self.workspace, self.name, config, only=todo)
         writer = open_writer(self.workspace, self.name, config)

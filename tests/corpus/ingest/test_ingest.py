@@ -229,6 +229,48 @@ def test_a_longer_jsonl_keeps_the_work_on_its_rows(
     assert ("papers/rows.jsonl line 4", "the id 'r9' is already used in this file") in done.failed
 
 
+def test_files_of_one_name_keep_their_documents_apart(place: Path, run: Run, make: SimpleNamespace) -> None:
+    for year in range(4):
+        (place / "years" / str(year)).mkdir(parents=True)
+        row = {"id": "1", "text": make.sentences(4, 30 + year)}
+        (place / "years" / str(year) / "x.jsonl").write_text(json.dumps(row))
+    done = run("years")
+    ids = [one.id for one in read_documents(done.files.documents)]
+    assert len(ids) == 4 and ids[:2] == ["1", "x:1"] and all(one.startswith("x-") for one in ids[2:])
+    assert [one.id for one in read_documents(run("years").files.documents)] == ids
+
+
+def test_a_rows_own_fields_do_not_pass_for_ours(place: Path, run: Run, make: SimpleNamespace) -> None:
+    row = {"id": "q", "text": make.sentences(4, 3), "quality": 0.93, "page_starts": "none", "meta": {"pages": "4-9"}}
+    (place / "rows.jsonl").write_text(json.dumps(row))
+    done = run("rows.jsonl")
+    (document,) = read_documents(done.files.documents)
+    wanted = {"given_quality": 0.93, "given_page_starts": "none", "given_pages": "4-9"}
+    assert wanted.items() <= document.meta.items()
+    assert done.totals.flagged == ()
+
+
+def test_a_copy_that_is_read_again_is_still_a_copy(place: Path, run: Run, make: SimpleNamespace) -> None:
+    (place / "d").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (place / "d" / name).write_text(make.sentences(6, 1))
+    assert run("d").totals.documents == 1
+    (place / "d" / "b.txt").write_text(make.sentences(6, 1) + "\n")
+    assert run("d").totals.documents == 1
+
+
+def test_what_the_program_wrote_for_any_domain_is_no_document(place: Path, run: Run, make: SimpleNamespace) -> None:
+    (place / "a.txt").write_text(make.sentences(6, 1))
+    other = place / "data" / "other"
+    other.mkdir(parents=True)
+    for name in ("ingest.json", "passages.jsonl", "review.jsonl"):
+        (other / name).write_text(json.dumps({"id": name, "text": make.sentences(5, 9)}))
+    (place / "data" / "own").mkdir()
+    (place / "data" / "own" / "documents.jsonl").write_text(json.dumps({"id": "mine", "text": make.sentences(5, 7)}))
+    done = run(".")
+    assert {one.id for one in read_documents(done.files.documents)} == {"a", "mine"}
+
+
 def test_nothing_to_read(place: Path, run: Run) -> None:
     (place / "empty").mkdir()
     (place / "empty" / "a.jpg").write_bytes(b"x")

@@ -306,6 +306,12 @@ def test_content_decides_where_a_name_lies(tmp_path: Path, make: SimpleNamespace
     assert parsed.parser == "liteparse" and parsed.notes == ("named .txt, but it is PDF",)
     (tmp_path / "b.pdf").write_text("<!doctype html><p>Words.</p>")
     assert read(tmp_path / "b.pdf").notes == ("named .pdf, but it is HTML",)
+    for name, text in (
+        ("c.md", "# On PDF\n\nA file begins with %PDF-1.7 there."),
+        ("d.html", "<p>It has %PDF-1.7</p>"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert read(tmp_path / name).parser != "liteparse"
 
 
 @pytest.mark.parametrize(

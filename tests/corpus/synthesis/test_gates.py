@@ -105,6 +105,13 @@ def test_near_duplicates(question: str, alike: bool) -> None:
     assert (refusal is not None and refusal.gate == "duplicate") is alike
 
 
+def test_what_other_pairs_ask_is_not_asked_again() -> None:
+    chosen = gates()
+    chosen.remember(GOOD.question, "another fact")
+    refusal = chosen.check(GOOD)
+    assert refusal is not None and refusal.gate == "duplicate"
+
+
 def test_wordings_of_one_fact_may_be_alike_but_not_equal() -> None:
     seen = NearDuplicates(0.8, read_corpus([PASSAGE], {}))
     assert seen.add("What is the flow rate of Plovert?", "f") is None

@@ -93,6 +93,14 @@ def test_what_a_run_brings_nothing_about_stays_until_its_text_changes(pairs: QaS
     assert questions(pairs.folder) == ["What is plain 8?"]
 
 
+def test_what_a_run_did_not_look_at_stays_refused(pairs: QaSet) -> None:
+    other = pair(8, document="e")
+    QaSet(pairs.folder).replace("plain", [other], [], TEXTS | {"e#1": "so"}, asked={"e#1"})
+    assert questions(pairs.folder, REJECTED) == ["What is plain 3?"]
+    QaSet(pairs.folder).replace("plain", [pair(0)], [], TEXTS | {"e#1": "so"}, asked={"d#1"})
+    assert questions(pairs.folder, REJECTED) == []
+
+
 def test_a_row_changed_by_hand_counts_as_edited(pairs: QaSet) -> None:
     text = pairs.path.read_text("utf-8").replace("What is plain 1?", "By hand?")
     pairs.path.write_text(text, "utf-8")

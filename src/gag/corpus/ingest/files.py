@@ -13,6 +13,12 @@ from gag.corpus.ingest.discover import Left
 from gag.corpus.ingest.store import Store, StoredDocument
 from gag.records import Document
 
+WRITTEN = (
+    *("documents.jsonl", "passages.jsonl", "ingest.json", "ingest.html"),
+    *("qa.jsonl", "rejected.jsonl", "review.jsonl", "splits.json", "raft.jsonl", "exports"),
+)
+"""What this program writes into a domain's folder of data, and no folder that is read as documents brings in again."""
+
 
 @dataclass(frozen=True)
 class CorpusFiles:

@@ -22,9 +22,9 @@ from gag.corpus.cleaning import clean as cleaning
 from gag.corpus.cleaning.clean import Cleaned, clean
 from gag.corpus.cleaning.duplicates import bands, near_copies, text_digest
 from gag.corpus.ingest.discover import Left, Source, discover
-from gag.corpus.ingest.files import CorpusFiles, Totals, document_of, write_files
+from gag.corpus.ingest.files import WRITTEN, CorpusFiles, Totals, document_of, write_files
 from gag.corpus.ingest.reading import EVERY, Reader
-from gag.corpus.ingest.store import Store
+from gag.corpus.ingest.store import COPIES, Store
 from gag.corpus.parsing.blocks import Parsed
 from gag.corpus.parsing.parse import ParseOptions, check_packages, check_parsers
 from gag.errors import BusyError, InputError
@@ -107,8 +107,8 @@ class Ingest:
 
     def _own(self) -> list[Path]:
         """What a folder to read may hold that ingest or others of this program wrote."""
-        files = self.files
-        written = [files.documents, files.passages, files.journal, files.report, files.folder / "qa.jsonl"]
+        others = (path.parent for path in (self.workspace.root / "data").glob(f"*/{self.files.journal.name}"))
+        written = [folder / name for folder in {self.files.folder, *others} for name in WRITTEN]
         return [self.workspace.root / "runs", self.workspace.modules, *written]
 
     def _known(self, store: Store) -> list[Source | Left]:
@@ -154,7 +154,7 @@ class Ingest:
             earlier = first.setdefault(digest, number)
             if earlier != number:
                 copies[number] = (earlier, 1.0)
-        if store.value("copies") == state.hexdigest():
+        if store.value(COPIES) == state.hexdigest():
             return
         if self.config.near_duplicates and len(ids) > 1:
             self.on_progress("compare", 0, len(ids))
@@ -170,7 +170,7 @@ class Ingest:
         store.put_copies(
             [(ids[earlier], round(likeness, 4), ids[copy]) for copy, (earlier, likeness) in copies.items()]
         )
-        store.keep("copies", state.hexdigest())
+        store.keep(COPIES, state.hexdigest())
         store.commit()
 
     def _chunk(self, store: Store) -> None:

@@ -15,7 +15,7 @@ from gag.corpus.ingest.discover import Source
 from gag.corpus.ingest.store import Store, StoredSource
 from gag.corpus.parsing.blocks import Parsed
 from gag.corpus.parsing.errors import ParseError
-from gag.corpus.parsing.jsonl import parsed_row, rows
+from gag.corpus.parsing.jsonl import VERSION, parsed_row, rows
 from gag.corpus.parsing.parse import IN_PROCESS, Kind, ParseOptions, checked_kind, parse_text, parser_key
 from gag.corpus.parsing.pool import Limits, Pool, Worker
 from gag.progress import Progress
@@ -139,16 +139,16 @@ class Reader:
                 self._store.begin()
         if not count:
             raise ParseError("no document in it")
-        return {"parser": "jsonl", "version": "1", "documents": count}
+        return {"parser": "jsonl", "version": VERSION, "documents": count}
 
     def _take_row(self, job: Job, row: dict[str, Any], place: tuple[int, int, int]) -> None:
         number, line, turn = place
         key = content_hash(row, parser_key("jsonl", self._options))
-        name = str(row["id"])
-        stored = self._store.document_key(name)
-        if stored is not None and stored[0] != number:
-            name = f"{_slug(job.source.path.stem)}:{name}"
+        row_id, slug = str(row["id"]), _slug(job.source.path.stem)
+        for name in (row_id, f"{slug}:{row_id}", f"{slug}-{_path_mark(job.source.name)}:{row_id}"):
             stored = self._store.document_key(name)
+            if stored is None or stored[0] == number:
+                break
         if stored is not None and stored[0] == number and stored[2] == turn:
             raise ParseError(f"the id {row['id']!r} is already used in this file")
         if stored is not None and stored[:2] == (number, key):
@@ -162,11 +162,16 @@ class Reader:
         """Write a file's document under its name, or one made of its name and path where another file has that."""
         taken = self._store.document_key(wanted)
         if taken is not None and taken[0] != place[0]:
-            wanted = f"{wanted}-{hashlib.sha256(row['source'].encode()).hexdigest()[:6]}"
+            wanted = f"{wanted}-{_path_mark(row['source'])}"
         self._store.put_document(wanted, place, key, row, parsed.to_json())
 
     def _row(self, job: Job, status: str, about: dict[str, Any]) -> StoredSource:
         return StoredSource(job.source.name, job.digest, job.size, job.key, job.kind, status, about)
+
+
+def _path_mark(name: str) -> str:
+    """A few letters that tell files of one name apart, by their paths."""
+    return hashlib.sha256(name.encode()).hexdigest()[:6]
 
 
 _SAME = object()

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+COPIES = "copies"
+"""What copies were looked for among, under this name among the kept values."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS sources (
@@ -176,9 +178,13 @@ class Store:
     def put_document(
         self, document: str, place: tuple[int, int, int], key: str, row: dict[str, Any], parsed: Any
     ) -> None:
-        """Write a document as it was parsed; `place` is its file, its position there and the number of this reading."""
+        """Write a document as it was parsed; `place` is its file, its position there and the number of this reading.
+
+        Whether it is a copy of another is then open again, also where its words are those it had.
+        """
         packed = zlib.compress(json.dumps(parsed).encode("ascii"), 1)
         self._touch()
+        self._db.execute("DELETE FROM meta WHERE key = ?", (COPIES,))
         self._db.execute(
             "INSERT OR REPLACE INTO documents (id, source, position, round, key, row, parsed) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",

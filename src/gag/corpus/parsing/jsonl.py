@@ -14,6 +14,9 @@ from gag.corpus.parsing.markdown import markdown_blocks, plain_blocks
 from gag.corpus.parsing.quality import text_flags
 from gag.records import MAX_NESTING
 
+VERSION = "2"
+_OURS = frozenset({"quality", "page_starts", "pages", "characters_a_page", "parser", "parser_version"})
+"""What ingest itself notes of a document; a row's own field of that name is kept as `given_NAME`."""
 LONGEST = 64_000_000
 """Bytes a row may have."""
 
@@ -39,10 +42,10 @@ def parsed_row(row: Mapping[str, Any]) -> Parsed:
     """A row's text as blocks; Markdown where it has any of its marks, else plain."""
     text = str(row["text"])
     blocks = markdown_blocks(text) if _MARKUP.search(text) else plain_blocks(text)
-    meta = {key: value for key, value in row.items() if key not in ("id", "title", "text", "source", "meta")}
-    return Parsed(
-        "jsonl", "1", blocks, row.get("title"), quality=text_flags(text), meta={**meta, **row.get("meta", {})}
-    )
+    given = {key: value for key, value in row.items() if key not in ("id", "title", "text", "source", "meta")}
+    given |= row.get("meta", {})
+    meta = {f"given_{key}" if key in _OURS else key: value for key, value in given.items()}
+    return Parsed("jsonl", VERSION, blocks, row.get("title"), quality=text_flags(text), meta=meta)
 
 
 def _row(line: bytes) -> dict[str, Any] | ParseError:

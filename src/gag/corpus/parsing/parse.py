@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gag.corpus.parsing.blocks import Parsed
 from gag.corpus.parsing.decoding import decoded
 from gag.corpus.parsing.errors import ParseError
+from gag.corpus.parsing.jsonl import VERSION as ROWS_VERSION
 from gag.corpus.parsing.quality import text_flags
 from gag.errors import MissingExtra
 
@@ -142,6 +143,8 @@ def parser_key(kind: Kind, options: ParseOptions) -> dict[str, Any]:
         packages, chosen = (options.office_parser,), {"parser": options.office_parser, "pages": options.max_pages}
     elif kind == "html":
         packages = ("markitdown",)
+    elif kind == "jsonl":
+        chosen = {"rows": ROWS_VERSION}
     return {"kind": kind, "version": VERSION, "packages": {name: _version(name) for name in packages}, **chosen}
 
 
@@ -194,7 +197,7 @@ def _parse_office(path: Path, kind: str, options: ParseOptions) -> Parsed:
 def _kind_by_content(path: Path, head: bytes, named: Kind | None) -> Kind | None:
     """The kind that the first bytes show, None where they are text of any kind; raises ParseError for another's."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if b"%PDF-" in head[:1024] and not start[:1].isalpha():
+    if start.startswith(b"%PDF-") or (named in (None, "pdf") and b"%PDF-" in head[:1024] and not start[:1].isalpha()):
         return "pdf"
     if head.startswith(b"PK\x03\x04"):
         return _office_kind(path)

@@ -14,7 +14,7 @@ from gag.atomic import new_file
 from gag.config import SynthesisConfig
 from gag.corpus.synthesis.endpoint import EndpointWriter, is_endpoint
 from gag.corpus.synthesis.journal import Journal, Remembered
-from gag.corpus.synthesis.review import QaSet
+from gag.corpus.synthesis.review import QaSet, passages_of
 from gag.corpus.synthesis.splits import FILE, assign, assign_and_keep, kept_sides
 from gag.corpus.synthesis.synthesis import Result, Task
 from gag.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def domain_passages(place: Workspace, name: str) -> list[Passage]:
-    """The passages of a domain; raises InputError where there are none."""
+    """A domain's passages, none where all its documents were taken out; raises InputError where it never had any."""
     configured = place.domain(name).passages
     path = place.path(configured) if configured else place.data(name) / "passages.jsonl"
     if not configured and not path.is_file():
@@ -34,7 +34,7 @@ def domain_passages(place: Workspace, name: str) -> list[Passage]:
             f"The domain {name} has no passages: {path} is not there.",
             f"Make them from files: gag ingest {name} FOLDER --workspace {place.root}",
         )
-    return read_passages(path)
+    return read_passages(path) if configured or path.stat().st_size else []
 
 
 def synthesis_task(
@@ -65,7 +65,13 @@ def synthesis_task(
     chosen, around = passages[: min(limit or len(passages), preview or len(passages))], []
     if only is not None:
         chosen, around = [p for p in passages if p.id in only], [p for p in passages if p.id not in only]
-    return Task(name, place.prompts(name).field, chosen, titles, sides, config, around)
+    asked = {p.id for p in chosen}
+    known = (
+        []
+        if len(chosen) == len(passages)
+        else [pair for pair in QaSet(place.data(name)).used if asked.isdisjoint(passages_of(pair))]
+    )
+    return Task(name, place.prompts(name).field, chosen, titles, sides, config, around, known)
 
 
 def open_writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
@@ -94,7 +100,8 @@ def keep_pairs(place: Workspace, name: str, result: Result, task: Task) -> int:
     passages = domain_passages(place, name)
     style = task.config.style
     with QaSet(place.data(name)).alone() as pairs:
-        kept = pairs.replace(style, result.accepted, result.refused, {p.id: p.text for p in passages})
+        texts, asked_about = {p.id: p.text for p in passages}, {p.id for p in task.passages}
+        kept = pairs.replace(style, result.accepted, result.refused, texts, asked=asked_about)
     folder = place.runs(name) / "synth"
     with new_file(folder / f"report-{style}.json") as partial:
         partial.write_text(json.dumps(result.report.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -79,6 +79,10 @@ class Gates:
                 return Refusal(gate, why)
         return None
 
+    def remember(self, question: str, fact: str) -> None:
+        """Refuse from now on what asks the same as `question` of another fact, or this fact in the same words."""
+        self._seen.add(question, fact)
+
     def answerable(self, candidate: Candidate) -> Refusal | None:
         """The second pass without a model: the quote holds the answer, and most of what the question speaks of."""
         if candidate.kind == "unanswerable":

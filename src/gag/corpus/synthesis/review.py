@@ -6,7 +6,7 @@ their order. The decisions hold when pairs are synthesised again; a pair changed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -101,9 +101,17 @@ class QaSet:
         self.save()
 
     def replace(
-        self, style: str, accepted: Sequence[Question], refused: Sequence[Question], texts: Mapping[str, str]
+        self,
+        style: str,
+        accepted: Sequence[Question],
+        refused: Sequence[Question],
+        texts: Mapping[str, str],
+        *,
+        asked: Collection[str] | None = None,
     ) -> int:
         """Put the result of a synthesis in the place of the earlier one; returns how many earlier rows stay.
+
+        `asked` are the ids of the passages that it was about; None is all.
 
         What a person decided holds. An earlier pair goes where new ones of its style are about the same passage, and
         where the passage is gone or does not say its quote any more (`texts`: all passages by id). Everything else
@@ -115,7 +123,9 @@ class QaSet:
         kept = {}
         for pair_id, row in self._pool.items():
             undecided = row.meta.get("style") == style and pair_id not in self._decided
-            replaced = undecided and (pair_id in self._refused or not covered.isdisjoint(passages_of(row)))
+            about = passages_of(row)
+            looked_at = asked is None or not set(about).isdisjoint(asked)
+            replaced = undecided and (looked_at if pair_id in self._refused else not covered.isdisjoint(about))
             if pair_id not in new and not replaced and _is_said(row, texts):
                 kept[pair_id] = row
         self._refused = {i: r for i, r in self._refused.items() if i in kept}

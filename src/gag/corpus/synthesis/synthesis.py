@@ -45,6 +45,7 @@ class Task:
     """What is to be synthesised: a domain's passages with their documents' titles and sides.
 
     Of the passages `around` nothing is asked; they tell which words are common, and are compared and contrasted with.
+    What the pairs `known` ask, of other passages, is not asked again.
     """
 
     domain: str
@@ -54,6 +55,7 @@ class Task:
     sides: Mapping[str, Side]
     config: SynthesisConfig
     around: Sequence[Passage] = ()
+    known: Sequence[Question] = ()
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Synthesis:
     def run(self) -> Result:
         """Write, check and count; what failed is in the report, by passage."""
         gates = Gates(self._by_id, self.corpus, self.task.config.similarity)
+        for pair in self.task.known:
+            gates.remember(pair.question, str(pair.meta.get("fact", pair.id)))
         candidates = list(self._extracted() if self.writer is None else self._written())
         self.report.candidates = len(candidates)
         refused: list[tuple[Candidate, Refusal]] = []
