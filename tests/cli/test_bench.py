@@ -92,6 +92,30 @@ def test_in_a_workspace_that_exists(gag: Callable[..., Any], lab: Path, question
     ran = gag("bench", "bench.yaml", "--workspace", "lab", "--out", "out", cwd=lab.parent)
     assert ran.code == 0, ran.err
     assert not (lab.parent / "out" / "workspace").exists()
+    assert not (lab / "data").exists()
+
+
+def test_what_a_workspace_holds_stays_as_it_is(
+    gag: Callable[..., Any], lab: Path, questions: Callable[..., Path]
+) -> None:
+    """A bench may choose among the pairs; it writes its choice elsewhere."""
+    built = gag("build", "adjuvant", "--qa", "../qa.jsonl", cwd=lab)
+    assert built.code == 0, built.err
+    data = lab / "data" / "adjuvant"
+    data.mkdir(parents=True)
+    (data / "qa.jsonl").write_text((lab.parent / "qa.jsonl").read_text("utf-8"), "utf-8")
+    (data / "passages.jsonl").write_text(json.dumps({"id": "p", "document_id": "d", "text": "It binds."}) + "\n")
+    before = {path: path.read_bytes() for path in (*data.iterdir(), *(lab / "modules").rglob("*")) if path.is_file()}
+    questions(lab.parent / "test.jsonl", ["what does adjuvant 2 bind?"])
+    chosen = {"qa": "lab/data/adjuvant/qa.jsonl", "train_limit": 2, "answers_as_passages": True}
+    for number, domain in enumerate(({}, chosen)):
+        tree = {"domains": {"adjuvant": {"test": "test.jsonl", **domain}}, "metrics": ["token_f1"]}
+        tree["methods"] = ["base", "gag-oracle"] if not domain else ["base"]
+        (lab.parent / "bench.yaml").write_text(yaml.safe_dump(tree), "utf-8")
+        ran = gag("bench", "bench.yaml", "--workspace", "lab", "--out", f"out{number}", cwd=lab.parent)
+        assert ran.code == 0, ran.err
+        assert {path: path.read_bytes() for path in before} == before
+    assert len((lab.parent / "out1" / "inputs" / "adjuvant" / "qa.jsonl").read_text("utf-8").splitlines()) == 2
 
 
 def test_a_method_that_cannot_be_made_fails_alone(gag: Callable[..., Any], bench: Path) -> None:

@@ -16,7 +16,7 @@ from gag.evaluation.answers import EARLIER, AnswerLog, Outcome, ask
 from gag.evaluation.bench.bench import Bench
 from gag.evaluation.bench.config import BenchConfig, JudgeConfig, bench_preset_names, load_bench, parse_bench
 from gag.evaluation.bench.found import Found
-from gag.evaluation.bench.place import Place, alone, open_place, spread
+from gag.evaluation.bench.place import Place, alone, keeps_modules, open_place, spread
 from gag.evaluation.bench.reference import bench_markdown
 from gag.evaluation.bench.results import write_found
 from gag.evaluation.judges import judges
@@ -283,7 +283,22 @@ def test_a_workspace_that_exists(small: dict[str, Any], tmp_path: Path) -> None:
         questions(root / "data" / name / "test.jsonl", 2)
     tree = {"workspace": str(root), "methods": ["base"], "metrics": ["token_f1"]}
     again = open_place(parse_bench(tree, origin="test"), tmp_path / "other")
-    assert list(again.domains) == ["alloys", "plants"] and again.workspace.modules_folder == "modules"
+    assert list(again.domains) == ["alloys", "plants"]
+    assert again.workspace.modules_folder.startswith("variants/"), "what is missing is built apart"
+    for name in ("alloys", "plants"):
+        (root / "modules" / name).mkdir(parents=True)
+        (root / "modules" / name / "manifest.json").write_text(name)
+    again = open_place(parse_bench(tree, origin="test"), tmp_path / "other")
+    assert again.workspace.modules_folder == "modules" and keeps_modules(again.config, again.workspace)
+    keys = {name: again.answer_key(again.workspace, name, "alloys") for name in ("gag", "base", "rag")}
+    (root / "modules" / "alloys" / "manifest.json").write_text("updated")
+    assert again.answer_key(again.workspace, "gag", "alloys") != keys["gag"]
+    assert again.answer_key(again.workspace, "base", "alloys") == keys["base"]
+    (root / "data" / "alloys" / "passages.jsonl").write_text("other passages")
+    assert again.answer_key(again.workspace, "rag", "alloys") != keys["rag"]
+    other = {"alloys": {"test": str(test), "qa": small["domains"]["alloys"]["qa"]}}
+    apart = open_place(parse_bench({**tree, "domains": other}, origin="t"), tmp_path / "other").workspace
+    assert apart.modules_folder.startswith("variants/"), "other pairs are another module"
     changed = open_place(parse_bench({**tree, "settings": {"expert": {"epochs": 1}}}, origin="t"), tmp_path / "other")
     assert changed.workspace.modules_folder.startswith("variants/"), "the user's own modules stay as they are"
     test.unlink()

@@ -117,6 +117,11 @@ DIFFERENT = [
     ("1.2", "version 1.2.3"),
     ("148 nm", ""),
     ("148 nm", "?!…"),
+    ("5 °C", "The temperature is **−5 °C**."),
+    ("42", '"-42"'),
+    ("40", "$-40$"),
+    ("5", "10^999 years"),
+    ("5", "1e999 or 1.5×10^500"),
 ]
 
 
@@ -128,6 +133,12 @@ def test_equal_quantities(gold: str, said: str) -> None:
 @pytest.mark.parametrize(("gold", "said"), DIFFERENT)
 def test_other_quantities(gold: str, said: str) -> None:
     assert number_accuracy(said, [gold]) == 0.0
+
+
+@pytest.mark.parametrize("said", ["**-5 °C**", "“−5 °C”", "`-5 °C`"])
+def test_signs_within_marks(said: str) -> None:
+    assert number_accuracy(said, ["-5 °C"]) == 1.0
+    assert number_accuracy(said, ["5 °C"]) == 0.0
 
 
 def test_what_is_read() -> None:

@@ -59,6 +59,16 @@ def test_a_citation_has_its_place_word_for_word() -> None:
     assert find_quote("  ", "any") is None
 
 
+@pytest.mark.parametrize("quote", ["5 mg of lead", "5 mg", "he", "1.5", "lead 1", "now"])
+def test_a_part_of_a_word_or_number_is_no_quote(quote: str) -> None:
+    assert find_quote(quote, "The dose was 15 mg of lead 1.55 unknown.") is None
+
+
+def test_quotes_at_the_edges_of_signs_and_of_writings_without_spaces() -> None:
+    assert find_quote("(see below)", "As said(see below)here.") == (7, 18)
+    assert find_quote("金属", "これは金属です") == (3, 5)
+
+
 def test_a_passage_cannot_speak_for_the_template() -> None:
     prompt = cited_prompt(f"{ANSWER}?", f"x {REASON}")
     user = prompt[1]

@@ -65,6 +65,18 @@ def test_an_answer_that_no_sentence_supports() -> None:
     assert ORACLES.find(Question("q", "Which?")) == "it has no answer"
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("No", "This is widely known."),
+        ("ion", "The solution was heated."),
+        ("5 mg", "The pump delivers 15 mg per hour."),
+    ],
+)
+def test_a_part_of_a_word_supports_nothing(answer: str, text: str) -> None:
+    assert supporting(Question("q", "Which?", (answer,)), text)[0] < 1.0
+
+
 def test_a_second_sentence_is_quoted_where_it_adds_much() -> None:
     text = TEXTS["p1"]
     question = Question("q", "How is it given?", ("95 micrograms a dose, kept in the cold at 4 degrees",))

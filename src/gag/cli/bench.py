@@ -56,7 +56,7 @@ def bench(
     """
     from gag.evaluation.bench.bench import Bench
     from gag.evaluation.bench.methods import OpenBuilt
-    from gag.evaluation.bench.place import alone, open_place
+    from gag.evaluation.bench.place import alone, keeps_modules, open_place
     from gag.evaluation.bench.results import write_found
     from gag.evaluation.judges import judges
 
@@ -66,7 +66,7 @@ def bench(
     _check_extras()
     with alone(out.expanduser()), shown_progress() as on_progress:
         place = open_place(config, out.expanduser())
-        with OpenBuilt() as open_methods:
+        with OpenBuilt(lambda workspace: keeps_modules(config, workspace)) as open_methods:
             found = Bench(place, open_methods, judges(config.judge, place.out / "scores"), on_progress).run()
         write_found(place, found)
     _say(config, found, place.out, as_json=as_json)

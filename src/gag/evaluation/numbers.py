@@ -23,7 +23,7 @@ TOLERANCE = 1e-9
 
 _NUMBER = re.compile(
     r"""(?<![A-Za-zΑ-Ωα-ω_\d])(?<![A-Za-z]-)(?<!\d[.,])
-    (?:(?<![^\s(\[{=≈~<>≤≥:;,/])(?P<sign>[-+]))?
+    (?:(?<![^\s(\[{=≈~<>≤≥:;,/*"'“‘`$])(?P<sign>[-+]))?
     (?:(?P<currency>(?:US)?\$|[€£¥])\ ?)?
     (?P<mantissa>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![,\d])|\d{1,3}(?:\.\d{3})+,\d+|\d+(?:[.,]\d+)?|\.\d+)(?!\d|\.\d)
     (?:[eE](?P<e>[-+]?\d{1,3})(?![\d.])|\ ?(?:[×x*·⋅]|\\times|\\cdot)\ ?10(?:\ ?(?:\^|\*\*)\ ?[({]?|(?=-))
@@ -164,7 +164,7 @@ def _number_at(text: str, start: int) -> re.Match[str] | None:
 
 
 def _read(text: str, number: re.Match[str], shift: int = 0) -> _Read:
-    value = _decimal(number["mantissa"]) * 10.0 ** int(number["e"] or number["power"] or 0)
+    value = _decimal(number["mantissa"]) * _ten_to(number["e"] or number["power"] or "0")
     value *= _TIMES.get(number["times"] or "", 1.0)
     end = number.end() + shift
     if number["short"] and number["currency"]:
@@ -173,12 +173,17 @@ def _read(text: str, number: re.Match[str], shift: int = 0) -> _Read:
         end -= 1  # 5K and 5M are units
     bare_power = None if number["e"] or number["power"] else _POWER_OF_TEN.match(text, number.start("mantissa") + shift)
     if bare_power is not None:
-        value, end = 10.0 ** int(bare_power[1]), bare_power.end()
+        value, end = _ten_to(bare_power[1]), bare_power.end()
     if number["sign"] == "-":
         value = -value
     if number["currency"]:
         return _Read(value, *read_price(text, end, number["currency"][-1]))
     return _Read(value, *_unit_after(text, end))
+
+
+def _ten_to(power: str) -> float:
+    """A power of ten; infinite where no float is so large."""
+    return float(f"1e{power}")
 
 
 def _unit_after(text: str, end: int) -> tuple[Unit, int]:

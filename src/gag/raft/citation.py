@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gag.prompts import Message, Untrusted
 from gag.records import Citation, Passage
+from gag.retrieval.lexical import UNSPACED
 
 BEGIN, END = "##begin_quote##", "##end_quote##"
 REASON, ANSWER = "##Reason:", "##Answer:"
@@ -87,7 +88,7 @@ def cite(quotes: Sequence[str], passages: Sequence[Passage]) -> tuple[Citation, 
 
 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
-    """Where `quote` stands in `text`, word for word; None where it does not.
+    """Where `quote` stands in `text`, word for word; None where it does not, or only within a word or number.
 
     Any white space counts for any other, and its first letter may be of the other case: "… that the size is" is
     commonly quoted as "The size is".
@@ -96,8 +97,15 @@ def find_quote(quote: str, text: str) -> tuple[int, int] | None:
     if not words:
         return None
     rest = r"\s+".join([re.escape(words[0][1:]), *map(re.escape, words[1:])])
-    match = re.search(f"(?i:{re.escape(words[0][0])}){rest}", text)
+    before = r"(?<!\w)(?<!\d[.,])" if _spaced(words[0][0]) else ""
+    after = r"(?!\w|[.,]\d)" if _spaced(words[-1][-1]) else ""
+    match = re.search(f"{before}(?i:{re.escape(words[0][0])}){rest}{after}", text)
     return None if match is None else match.span()
+
+
+def _spaced(letter: str) -> bool:
+    """Whether a letter or digit is of a writing that parts its words."""
+    return letter.isalnum() and re.match(f"[{UNSPACED}]", letter) is None
 
 
 def _last_quote_end(text: str) -> int:

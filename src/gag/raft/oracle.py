@@ -48,7 +48,9 @@ class Oracles:
         if not question.answers or not question.answers[0].strip():
             return "it has no answer"
         named, quotes = _named(question), _listed(question, "quote", "quotes", "gold_sentences")
-        candidates: list[tuple[Passage, Whence]] = [(self._by_id[name], "passage") for name in named & set(self._by_id)]
+        candidates: list[tuple[Passage, Whence]] = [
+            (self._by_id[name], "passage") for name in sorted(named & set(self._by_id))
+        ]
         if not candidates:
             candidates = [(passage, "quote") for quote in quotes for passage in self._holding(quote)]
         if not candidates:
@@ -121,7 +123,7 @@ def supporting(question: Question, text: str) -> tuple[float, tuple[str, ...]]:
     wanted, asked = _stems(question.answers[0]), _stems(question.question)
     held = [_stems(text[start:end]) for start, end in spans]
     plain = [f" {normalised(text[start:end])} " for start, end in spans]
-    answer = normalised(question.answers[0])
+    answer = f" {normalised(question.answers[0])} "
 
     def worth(index: int) -> tuple[bool, float, float]:
         shared = len(wanted & held[index]) / max(1, len(wanted))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -106,9 +106,8 @@ class Bench:
                 gap = result.difference(reference, metric)
                 if gap is not None:
                     who = f"{result.method} - {reference.method}"
-                    rows.append(
-                        Row(who, domain, metric, gap.mean, gap.low, gap.high, gap.n, f"{table}-difference", name)
-                    )
+                    row = Row.from_interval(who, domain, metric, gap)
+                    rows.append(replace(row, table=f"{table}-difference", dataset=name))
         return rows
 
     def _cost(self) -> None:

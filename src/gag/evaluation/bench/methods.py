@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -24,15 +25,21 @@ WITHOUT_MODULE = frozenset({"base", "rag", "xrag", "lora"})
 class BuiltMethods:
     """A shelf whose domain modules are those of the workspace's choices: built, or built again, before they are used.
 
-    `like` is a shelf over the same base, whose loaded models are used again.
+    `like` is a shelf over the same base, whose loaded models are used again. With `as_they_are` modules are neither
+    built nor built again: they are their owner's.
     """
 
     def __init__(
-        self, workspace: Workspace, *, on_progress: Progress = silent, like: BuiltMethods | None = None
+        self,
+        workspace: Workspace,
+        *,
+        on_progress: Progress = silent,
+        like: BuiltMethods | None = None,
+        as_they_are: bool = False,
     ) -> None:
         system = None if like is None else _shared(like.shelf, workspace)
         self.shelf: Shelf = Shelf(workspace, on_progress=on_progress, system=system)
-        self._built: set[str] = set()
+        self._built: set[str] = set(workspace.config.domains) if as_they_are else set()
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method; what it needs is trained first. Raises what building and loading raise."""
@@ -53,10 +60,12 @@ class BuiltMethods:
 class OpenBuilt:
     """Opens the methods of one workspace after another over the base that is loaded already.
 
-    A context manager: at its end it raises RunError if a byte of a base changed in it.
+    A context manager: at its end it raises RunError if a byte of a base changed in it. `kept` says of a workspace
+    whether its modules are asked as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[Workspace], bool] = lambda _: False) -> None:
+        self._kept = kept
         self._last: BuiltMethods | None = None
         self._watched: dict[int, Base] = {}
         self._stack = ExitStack()
@@ -71,7 +80,8 @@ class OpenBuilt:
 
     def __call__(self, workspace: Workspace, *, on_progress: Progress = silent) -> BuiltMethods:
         """The workspace's methods; raises ModelError where a model cannot be loaded."""
-        self._last = BuiltMethods(workspace, on_progress=on_progress, like=self._last)
+        kept = self._kept(workspace)
+        self._last = BuiltMethods(workspace, on_progress=on_progress, like=self._last, as_they_are=kept)
         system = self._last.shelf.system
         if id(system.base) not in self._watched:
             self._watched[id(system.base)] = system.base

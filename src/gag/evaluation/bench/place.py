@@ -17,12 +17,15 @@ from gag.atomic import disk_errors, new_file
 from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config
 from gag.errors import BusyError, ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, workspace_settings
+from gag.evaluation.bench.methods import WITHOUT_MODULE
 from gag.evaluation.datasets import dataset_names, read_dataset
 from gag.evaluation.metrics import REGISTRY
 from gag.methods.shelf import check_method
 from gag.records import GENERAL, Passage, Question, content_hash, read_questions, spread, write_jsonl
 from gag.workspace import Workspace
 
+OWN_MODULES = "modules"
+"""The folder of a workspace's own domain modules."""
 COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
 """What every answer on a domain's questions cost, after the metrics."""
 
@@ -93,7 +96,11 @@ class Place:
         """The hash of all that decides a method's answers: choices and training data, of `domain` or of every one."""
         tree = workspace.config.model_dump(mode="json", exclude={"domains", "preset"})
         names = [domain] if domain is not None else [] if method == "base" else list(workspace.config.domains)
-        return content_hash("answers", 1, method, tree, {name: _inputs(workspace, name) for name in names})
+        inputs = {name: _inputs(workspace, name) for name in names}
+        if method not in WITHOUT_MODULE and keeps_modules(self.config, workspace):
+            for name in names:
+                inputs[name]["module"] = _digest(workspace.module(name) / "manifest.json")
+        return content_hash("answers", 1, method, tree, inputs)
 
     def _test(self, name: str, domain: BenchDomain) -> QuestionSet:
         metrics = tuple(dict.fromkeys((*self.config.metrics, *domain.metrics, *COST_METRICS)))
@@ -123,7 +130,9 @@ def open_place(config: BenchConfig, out: Path) -> Place:
     Raises ConfigError and InputError for what is wrong, before anything is trained.
     """
     check_names(config)
-    workspace = _made(config, out) if config.workspace is None else _given(config, Path(config.workspace))
+    workspace = (
+        _made(config, out) if config.workspace is None else _given(config, Path(config.workspace), out / "inputs")
+    )
     place = Place(config, out, workspace)
     if not place.domains:
         raise ConfigError(f"The workspace {workspace.root} has no domains.", "Name some under `domains` of the bench.")
@@ -167,28 +176,40 @@ def _domains(config: BenchConfig, workspace: Workspace) -> dict[str, BenchDomain
     }
 
 
-def _given(config: BenchConfig, root: Path) -> Workspace:
-    """A workspace that exists, with the bench's choices over its own; the modules of other choices lie apart."""
+def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
+    """A workspace that exists, with the bench's choices over its own; the modules of other choices lie apart.
+
+    Nothing of its data or modules is written: what the bench chooses of its files goes to `inputs`, and only where
+    it has a module of every domain, built from its own choices, are those asked, as they are.
+    """
     if not (root / FILE_NAME).is_file():
         raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
     own = load_config(root / FILE_NAME)
     tree = merged(own.model_dump(mode="json"), config.settings)
     domains = {**tree["domains"]}
     for name, domain in config.domains.items():
-        domains[name] = {**domains.get(name, {}), **_written(root, name, domain)}
+        domains[name] = {**domains.get(name, {}), **_written(inputs.resolve() / name, name, domain)}
     wanted = parse_config({**tree, "domains": domains}, origin=f"{root / FILE_NAME} with the bench's settings")
     same = wanted.model_dump(exclude={"domains"}) == own.model_dump(exclude={"domains"}) and all(
-        own.domains.get(name) in (None, domain) for name, domain in wanted.domains.items()
+        own.domains.get(name, DomainConfig()) == domain and (root / "modules" / name).is_dir()
+        for name, domain in wanted.domains.items()
     )
-    folder = "modules" if same else f"variants/{content_hash(wanted.model_dump(mode='json'))[:12]}"
+    folder = OWN_MODULES if same else f"variants/{content_hash(wanted.model_dump(mode='json'))[:12]}"
     return Workspace(root, wanted, folder)
+
+
+def keeps_modules(config: BenchConfig, workspace: Workspace) -> bool:
+    """Whether the modules of `workspace` are its owner's, and asked as they are."""
+    return config.workspace is not None and workspace.modules_folder == OWN_MODULES
 
 
 def _made(config: BenchConfig, out: Path) -> Workspace:
     """The comparison's own workspace with its gag.yaml and training pairs, of use afterwards like any other."""
     root = out / "workspace"
     settings = workspace_settings(config)
-    domains = {name: _written(root, name, domain) for name, domain in config.domains.items()}
+    domains = {
+        name: _written(root / "data" / name, name, domain, f"data/{name}") for name, domain in config.domains.items()
+    }
     whole: Config = settings.model_copy(update={"domains": {n: DomainConfig(**d) for n, d in domains.items()}})
     text = "# Made by gag bench; it is written again at every run.\n" + yaml.safe_dump(
         whole.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
@@ -200,8 +221,9 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
     return Workspace(root, whole, f"variants/{content_hash(sorted(config.domains))[:12]}" if strangers else "modules")
 
 
-def _written(root: Path, name: str, domain: BenchDomain) -> dict[str, Any]:
-    """The domain's section of gag.yaml; the pairs chosen from the data lie under data/NAME of the workspace."""
+def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = None) -> dict[str, Any]:
+    """The domain's section of gag.yaml; the pairs chosen from the data lie in `folder`, which it calls `called`."""
+    called = called or str(folder)
     section: dict[str, Any] = {
         key: value for key in ("field", "style", "documents", "passages", "expert") if (value := getattr(domain, key))
     }
@@ -216,17 +238,16 @@ def _written(root: Path, name: str, domain: BenchDomain) -> dict[str, Any]:
                 f"{domain.align_qa or domain.qa}: in no question is {domain.align_where!r} true.",
                 f"Mend domains.{name}.align_where, or leave it out.",
             )
-    folder = root / "data" / name
     _write_once(folder / "qa.jsonl", spread(pairs, domain.train_limit))
     _write_once(folder / "align.jsonl", spread(learned, domain.train_limit))
-    section |= {"qa": f"data/{name}/qa.jsonl", "align_qa": f"data/{name}/align.jsonl"}
+    section |= {"qa": f"{called}/qa.jsonl", "align_qa": f"{called}/align.jsonl"}
     if domain.answers_as_passages:
         if domain.documents or domain.passages:
             raise ConfigError(
                 f"domains.{name} has passages and answers_as_passages.", "Keep one of them, the other left out."
             )
         _write_once(folder / "passages.jsonl", _answers_as_passages(spread(pairs, domain.train_limit)))
-        section["passages"] = f"data/{name}/passages.jsonl"
+        section["passages"] = f"{called}/passages.jsonl"
     return section
 
 
@@ -250,7 +271,10 @@ def _inputs(workspace: Workspace, name: str) -> dict[str, Any]:
     for key in ("qa", "align_qa", "documents", "passages"):
         if section.get(key) is not None:
             section[key] = _digest(workspace.path(section[key]))
-    return section
+        elif (made := workspace.data(name) / f"{key}.jsonl").is_file():
+            section[key] = _digest(made)
+    others = {"raft": workspace.data(name) / "raft.jsonl", "graph": workspace.root / "graphs" / name / "graph.json"}
+    return section | {key: _digest(path) for key, path in others.items() if path.is_file()}
 
 
 def _digest(path: Path) -> str:
