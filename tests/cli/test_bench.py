@@ -156,9 +156,14 @@ def test_the_disk_is_full(gag: Callable[..., Any], bench: Path, monkeypatch: pyt
         (["bench.yaml", "--set", "domains.adjuvant.test=gone.jsonl"], "gone.jsonl"),
         (["bench.yaml", "--set", "settings.models.base.source=gone"], "gone"),
         (["bench.yaml", "--set", "methods=[base, magic]"], "magic"),
+        (["bench.yaml", "--set", "domains.adjuvant.cluster=fatc"], "no question has the field 'fatc'"),
+        (["bench.yaml", "--quick", "--set", "domains=[adjuvant]"], "domains"),
+        (["bench.yaml", "--quick", "--set", 'domains.adjuvant.limit="five"'], "limit"),
+        (["bench.yaml", "--quick", "--set", "tables.depth.k=3"], "tables.depth.k"),
     ],
 )
 def test_rubbish(gag: Callable[..., Any], bench: Path, arguments: list[str], what: str) -> None:
     ran = gag("bench", *arguments, "--out", "out", cwd=bench.parent)
     assert ran.code in (1, 2)
     assert what in ran.error[0]
+    assert "should not" not in ran.error[0]

@@ -34,6 +34,7 @@ def linked(graph: Graph, text: str, marked: str | None = None) -> list[str]:
         ("films of 1999", ["1999"]),
         ("[<urn:gag:entity:Bo%20Lind>] plays in", ["Bo Lind"]),
         ("who directed Who?", ["Who?"]),
+        ("did The Kiln star Bo Lind?", ["The Kiln", "Bo Lind"]),
     ],
 )
 def test_the_entities_of_a_question(films: Graph, text: str, labels: list[str]) -> None:

@@ -199,9 +199,10 @@ def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
 
 def _read(path: Path, domain: str | None, limit: int | None) -> list[Question]:
     """The questions, with `domain` for those that name none; raises InputError for one without an answer."""
-    from gag.records import read_questions, spread
+    from gag.evaluation.datasets.reading import read_own
+    from gag.records import spread
 
-    found = spread(read_questions(path, require_answers=True), limit)
+    found = spread(read_own(path), limit)
     return [replace(q, domain=q.domain or domain) for q in found]
 
 

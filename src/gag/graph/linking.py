@@ -133,7 +133,7 @@ def _named(graph: Graph, text: str) -> list[Mention]:
     exact = graph.names.exact(list(spans))
     taken: list[tuple[int, int]] = []
     found: list[tuple[int, int, Mention]] = []
-    for piece in sorted(exact, key=lambda piece: (-len(piece), spans[piece])):
+    for piece in sorted(exact, key=lambda piece: _longest_as_written_first(piece, exact[piece], spans[piece])):
         start, end = spans[piece]
         telling = _telling(piece, exact[piece])
         if any(start < other_end and other_start < end for other_start, other_end in taken):
@@ -164,6 +164,13 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
                 at = text.index(piece, start)
                 spans.setdefault(piece, (at, at + len(piece)))
     return spans
+
+
+def _longest_as_written_first(
+    piece: str, named: Sequence[Named], span: tuple[int, int]
+) -> tuple[int, bool, tuple[int, int]]:
+    """Order in which pieces are tried: of `Tommy?` and `Tommy` the one that an entity is written as."""
+    return -len(piece.rstrip("?!.,;:")), all(candidate.name != piece for candidate in named), span
 
 
 def _telling(piece: str, named: Sequence[Named]) -> int:

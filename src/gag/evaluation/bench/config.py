@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -261,11 +262,12 @@ def load_bench(
     tree = {} if name is None and path is None else _absolute(tree, home, data, str(path))
     if name is not None:
         tree = merged(_absolute(bench_preset(str(name)), Path(), data, f"the bench {name}"), {**tree, "preset": name})
+    origin = str(path) if path is not None else f"the bench {name}"
+    over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
     if quick:
+        parse_bench(reduce(merged, over, tree), origin=origin)  # what is wrong is said before anything is shortened
         tree = shortened(tree)
-    for override in chosen:
-        tree = merged(tree, _absolute(override, Path.cwd(), data, "--set"))
-    return parse_bench(tree, origin=str(path) if path is not None else f"the bench {name}")
+    return parse_bench(reduce(merged, over, tree), origin=origin)
 
 
 def bench_preset(name: str) -> dict[str, Any]:

@@ -105,6 +105,13 @@ class Place:
     def _test(self, name: str, domain: BenchDomain) -> QuestionSet:
         metrics = tuple(dict.fromkeys((*self.config.metrics, *domain.metrics, *COST_METRICS)))
         read = spread(read_dataset(domain.format, domain.test), domain.limit)
+        for key in ("cluster", "unseen"):
+            field = getattr(domain, key)
+            if field is not None and not any(field in question.meta for question in read):
+                raise InputError(
+                    f"{domain.test}: no question has the field {field!r} of domains.{name}.{key}.",
+                    f"Fields there are: {', '.join(sorted({f for q in read for f in q.meta})) or 'none'}.",
+                )
         questions = [replace(q, domain=name) for q in read]
         return QuestionSet(name, name, tuple(questions), metrics, domain.longest_gold, domain.cluster, domain.unseen)
 

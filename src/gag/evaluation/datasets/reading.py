@@ -76,7 +76,11 @@ def read_own(path: Path, limit: int | None = None) -> list[Question]:
         for answer in question.answers:
             if answer.strip()[:1] in ("[", "("):
                 refuse_written_list(answer, f"{path} line {_line_of(path, index)}")
-        if not any(answer.strip() for answer in question.answers) and question.meta.get("unanswerable") is not True:
+        blank = [not answer.strip() for answer in question.answers]
+        if any(blank) and not all(blank):
+            where = f"{path} line {_line_of(path, index)}"
+            raise InputError(f"{where}: an answer of the question {question.id!r} is blank.", "Take it out.")
+        if all(blank) and question.meta.get("unanswerable") is not True:
             raise InputError(
                 f"{path} line {_line_of(path, index)}: the question {question.id!r} has no answer.",
                 'Give it one: "answers": ["…"]; or, where none is right, write "answers": [], "unanswerable": true.',
