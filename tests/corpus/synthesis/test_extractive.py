@@ -150,6 +150,17 @@ def test_numbers_that_are_labels_or_parts_of_others_are_not_asked_for() -> None:
     assert not any("what is the grip" in q.lower() for q in questions)
 
 
+def test_parts_of_names_ratios_and_columns_that_share_a_label_are_not_asked_for() -> None:
+    text = (
+        "Kavotal is a grease. It was mixed with P. robusta wax at a ratio of 3:1 by hand, as Hobel et al. did. "
+        "It stops 21-hydroxyl decay. Kavotal gave a 1.7 ratio of wear.\n\n"
+        "| oil | score | score |\n|---|---|---|\n| Kavotal | 94.9 | 88.1 |\n"
+    )
+    found = asked({"Kavotal, a grease of type V": text, **MACHINES})
+    assert not {"94.9", "88.1", "1", "3", "1.7", "robusta wax", "hydroxyl decay"} & set(found)
+    assert subject_of("Mills of type V", "Type V is here. V.", {}).name is None
+
+
 def test_every_quote_and_answer_is_in_the_passage() -> None:
     rows, corpus = passages(MACHINES)
     by_id = {p.id: p.text for p in rows}

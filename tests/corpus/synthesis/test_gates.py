@@ -49,6 +49,7 @@ def test_a_title_that_was_cut_within_its_brackets_is_no_fault_of_the_question() 
         ("form", {"answer": "…"}),
         ("form", {"answer": "word " * 200}),
         ("form", {"question": "Does the Plovert pump move 12 ml a day?"}),
+        ("form", {"answer": "Hobel et al"}),
         ("form", {"question": "How much does the Plovert pump move a day), validation?"}),
         ("form", {"question": "How much does the Plovert pump (a mill move a day?"}),
         ("quote", {"sources": quoted("The Plovert pump moves 13 ml a day.")}),

@@ -12,6 +12,7 @@ from gag.records import Passage
 
 _WORD = re.compile(r"[^\W_](?:[\w™®'’+-]*[\w™®+])?")
 _FOLLOWED = re.compile(r"([^\W\d_][\w-]*)(?:\s*([.,;:()\n]|$)|(?=\s+([\w-]+)))")
+_ROMAN = re.compile("[IVX]{1,5}")
 TITLE_WORDS = 24
 """A longer title is cut to so many words where a question has to name its document."""
 
@@ -116,6 +117,8 @@ def subject_of(title: str | None, text: str, frequency: Mapping[str, int]) -> Su
     for word in heading:
         base = re.sub(r"['’]s$", "", word)
         if base != word and not short:  # `Hansen's disease` is not about Hansen
+            continue
+        if len(base) == 1 or _ROMAN.fullmatch(base):  # `type V` is not about V
             continue
         named = any(c.isupper() for c in base) and not base[0].isdigit() and base.lower() not in STOP_WORDS
         if named and not lowered[base.lower()] and frequency.get(stem(base), 0) <= 1 and counts[base] > best_count:

@@ -29,10 +29,12 @@ _LABELLED = word_set(
     " day week lane example box note item question layer chromosome"
 )
 """Words that a number after them names one of, and does not count."""
-_EARLIER_NUMBERS = re.compile(r"(?:\d[\d.,·]*\s?(?:[-–−±,]|\b(?:to|and|or)\b)\s?(?:(?:and|or)\s)?)+$")
+_EARLIER_NUMBERS = re.compile(r"(?:\d[\d.,·]*\s?(?:[-–−±,:]|\b(?:to|and|or)\b)\s?(?:(?:and|or)\s)?)+$")
 """Numbers before another one that belong with it: `18-65`, `5, 25 and 100`."""
-_OF_ANOTHER = re.compile(r"\s?/\s?\d|-old\b|\s?(?:CI|CrI|confidence|credible)\b")
+_OF_ANOTHER = re.compile(r"\s?[/:]\s?\d|\s?(?:-fold )?ratio\b|-old\b|\s?(?:CI|CrI|confidence|credible)\b")
 """What follows a number that says nothing alone: `1/4`, `18-year-old`, `95% CI`."""
+_CUT_NAME = re.compile(r"\b[A-Z]\.\s*$|[\w)]-$")
+"""What stands before a phrase that is the rest of a name: `P. falciparum`, `21-hydroxylase`."""
 _BEFORE_DOING = ("by", "through", "on", "via", "for", "is", "was")
 
 
@@ -146,6 +148,8 @@ def _phrase_facts(sentence: Sentence, corpus: Corpus, name: str | None) -> Itera
     tagged = sentence.words
     for first, last in noun_phrases(tagged):
         alone = last - first == 1 and first and tagged[first - 1].text == "("  # an abbreviation of what stands before
+        before = sentence.text[: tagged[first].start]
+        alone = alone or _CUT_NAME.search(before) is not None
         if alone or any(w.kind == "#" for w in tagged[first:last]) or not _says_something(tagged[first:last], name):
             continue
         for fact in (*_split_by_kind(sentence, first, last, corpus, name), Fact(sentence, first, last)):

@@ -118,6 +118,8 @@ class Gates:
             return "no answer"
         if not re.search(r"[?.!:”\"]$|____", question):
             return "the question is cut off"
+        if re.search(r"\bet al\b", answer):
+            return "the answer is a reference"
         if any(text.count(one) != text.count(two) for text in (unquoted, answer) for one, two in ("()", "[]", "“”")):
             return "a bracket without its other half"
         if len(question.split()) > LONGEST_QUESTION or len(answer.split()) > LONGEST_ANSWER:

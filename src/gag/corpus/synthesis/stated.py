@@ -90,7 +90,8 @@ def _tables(lines: list[str]) -> Iterator[Stated]:
         if header is None:
             header = cells if ruled else None
             continue
-        if len(cells) != len(header) or not cells[0]:
+        merged = len(set(header[1:])) < len(header) - 1  # one label over several columns says of none which it is
+        if len(cells) != len(header) or not cells[0] or merged:
             continue
         for column, cell in zip(header[1:], cells[1:], strict=True):
             if column and cell and cell not in ("-", "–", "—"):
