@@ -73,6 +73,25 @@ def test_decisions_hold_through_a_new_synthesis(pairs: QaSet) -> None:
     assert again.get(pair(1).id).question == "Which one?"  # accepting an edited pair keeps the edit
 
 
+def test_decisions_follow_a_passage_that_was_renumbered(pairs: QaSet) -> None:
+    pairs.decide(pair(0).id, "rejected")
+    pairs.decide(pair(1).id, "edited", question="Which one?", answer="that one")
+    pairs.decide(pair(2).id, "accepted")
+
+    def moved(number: int) -> Question:
+        made = pair(number)
+        made_id = f"dom-{pair_key(['d#2'], made.question, made.answers[0])}"
+        return Question(made_id, made.question, made.answers, "dom", {**made.meta, "passage": "d#2"})
+
+    texts = {"d#1": "A new beginning.", "d#2": "It is so."}
+    QaSet(pairs.folder).replace("plain", [moved(0), moved(1)], [], texts)  # the accepted pair is not made any more
+    assert sorted(questions(pairs.folder)) == ["What is plain 2?", "Which one?"]
+    assert questions(pairs.folder, REJECTED) == ["What is plain 0?"]
+    again = QaSet(pairs.folder)
+    assert again.decision(moved(0).id) == "rejected" and again.decision(moved(1).id) == "edited"
+    assert {q.meta["passage"] for q in again.used} == {"d#2"}
+
+
 def test_other_styles_and_own_pairs_stay_and_removed_documents_go(pairs: QaSet) -> None:
     own = {"id": "mine", "question": "Mine?", "answers": ["yes"]}
     with pairs.path.open("a", encoding="utf-8") as file:

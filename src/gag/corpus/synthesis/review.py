@@ -92,9 +92,10 @@ class QaSet:
         if decision == "edited":
             if not question.strip() or not answer.strip():
                 raise InputError(f"The pair {pair_id} needs a question and an answer.", "Give both, or reject it.")
-            entry |= {"question": question.strip(), "answer": answer.strip()}
+            entry |= {"question": question.strip(), "answer": answer.strip(), "of": self._original(pair_id)}
         elif decision == "accepted" and self._decided.get(pair_id, {}).get("question"):
-            entry |= {key: self._decided[pair_id][key] for key in ("question", "answer")}  # an edit stays
+            kept = ("question", "answer", "of")
+            entry |= {key: value for key, value in self._decided[pair_id].items() if key in kept}  # an edit stays
         with self._log as log:
             log.append(entry)
         self._decided[pair_id] = entry
@@ -113,12 +114,13 @@ class QaSet:
 
         `asked` are the ids of the passages that it was about; None is all.
 
-        What a person decided holds. An earlier pair goes where new ones of its style are about the same passage, and
-        where the passage is gone or does not say its quote any more (`texts`: all passages by id). Everything else
+        What a person decided holds, also where the passage was renumbered. An earlier pair goes where new ones of its
+        style are about the same passage, and where the passage is gone or does not say its quote any more (`texts`: all passages by id). Everything else
         stays: other styles, pairs added by hand, and passages that this run brought nothing about.
         """
         self._note_changes_by_hand()
         new = {q.id: q for q in (*accepted, *refused)}
+        self._follow_moved(new, texts)
         covered = {passage for question in accepted for passage in passages_of(question)}
         kept = {}
         for pair_id, row in self._pool.items():
@@ -133,6 +135,36 @@ class QaSet:
         self._pool = {**kept, **new}
         self.save()
         return len(kept)
+
+    def _original(self, pair_id: str) -> list[str] | None:
+        """Question and answer as they were made, before any edit; None where that is not known any more."""
+        before = self._decided.get(pair_id, {})
+        if before.get("question"):
+            return before.get("of")
+        row = self._pool[pair_id]
+        return [row.question, row.answers[0]] if row.answers else None
+
+    def _follow_moved(self, new: Mapping[str, Question], texts: Mapping[str, str]) -> None:
+        """Decisions about pairs whose quote stands in another passage of its document now.
+
+        They go to the pair that was made of that passage in the same words; where there is none, the row goes there.
+        """
+        with self._log as log:
+            for pair_id, row in list(self._pool.items()):
+                here = passages_of(row)
+                if pair_id not in self._decided or len(here) != 1 or pair_id in new or _is_said(row, texts):
+                    continue
+                quote, begins = normalised(str(row.meta.get("quote") or "")), f"{row.meta.get('document')}#"
+                there = [p for p, text in texts.items() if p.startswith(begins) and quote in normalised(text)]
+                if not quote or not there:
+                    continue
+                entry, original = self._decided[pair_id], self._original(pair_id)
+                twin = f"{row.domain}-{pair_key(there[:1], *original)}" if original else ""
+                if twin in new:
+                    self._decided[twin] = {**entry, "id": twin}
+                    log.append(self._decided[twin])
+                else:
+                    self._pool[pair_id] = replace(row, meta={**row.meta, "passage": there[0]})
 
     def save(self) -> None:
         """Write both files, the rejected ones first, so that nothing is in neither."""
