@@ -115,8 +115,9 @@ class QaSet:
         `asked` are the ids of the passages that it was about; None is all.
 
         What a person decided holds, also where the passage was renumbered. An earlier pair goes where new ones of its
-        style are about the same passage, and where the passage is gone or does not say its quote any more (`texts`: all passages by id). Everything else
-        stays: other styles, pairs added by hand, and passages that this run brought nothing about.
+        style are about the same passage, and where the passage is gone or does not say its quote any more (`texts`:
+        all passages by id). Everything else stays: other styles, pairs added by hand, and passages that this run
+        brought nothing about.
         """
         self._note_changes_by_hand()
         new = {q.id: q for q in (*accepted, *refused)}
