@@ -59,6 +59,14 @@ def test_hard_distractors_are_what_is_found_without_what_holds_the_answer() -> N
     assert (made.left_out, dict(made.found_by)) == ({}, {"passage": 6})
 
 
+def test_where_all_near_misses_hold_the_answer_others_are_drawn() -> None:
+    store = ListStore([TEXTS[0]] * 40 + TEXTS[1:5])
+    made = make_examples(PAIRS[:1], store.held, store, RaftConfig(distractors=3, oracle_share=1.0))
+    (example,) = made.examples
+    assert {passage.text for passage in example.passages} <= set(TEXTS[:5])
+    assert sum(passage.text == TEXTS[0] for passage in example.passages) == 1
+
+
 def test_random_distractors_need_no_search_and_the_seed_decides() -> None:
     store = ListStore(TEXTS)
     config = RaftConfig(distractors=3, negatives="random", oracle_share=0.0)

@@ -225,6 +225,9 @@ def _distractors(
         for question, candidates in zip(part, ranked, strict=True):
             oracle = oracles[question.id]
             others = [passage for passage in candidates if not finder.holds(passage, oracle)]
+            if len(others) < wanted:  # the nearest ones all hold it: the rest is drawn from anywhere
+                drawn = _drawn(passages, len(passages), f"{config.seed} {question.id}")
+                others += [p for p in drawn if p not in others and not finder.holds(p, oracle)]
             found[question.id] = others[:wanted]
         on_progress("distractors", len(found), len(questions), "")
     fewest = min(map(len, found.values()))
