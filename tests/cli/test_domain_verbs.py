@@ -25,7 +25,7 @@ def test_list(lab: Path, gag: Gag) -> None:
     good, bad = gag("domain", "list", "--json", cwd=lab).json
     assert set(good) == set(bad) == COLUMNS
     assert (good["name"], good["problem"]) == ("adjuvant", None)
-    assert good["readout"] == "generate, layer -2, segment_mean, 2 slots"
+    assert good["readout"] == "generate, layer -2, segment_mean, 2 slots of 3 parts"
     assert good["expert"] == "../expert + adapter"
     folder = lab / "modules" / "adjuvant"
     assert good["bytes"] == sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

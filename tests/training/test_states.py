@@ -184,11 +184,12 @@ def test_the_key_tells_apart_what_changes_states() -> None:
         {"seed": 1},
         {"normalize": "layer_norm"},
         {"clamp": 1.0},
+        {"parts": 2},
     ):
         keys.add(states_key("expert", PROMPTS.to_json(), READOUT.model_copy(update=change)))
-    assert len(keys) == 14
+    assert len(keys) == 15
     assert states_key("expert", PROMPTS.to_json(), READOUT.model_copy(update={"batch_size": 9})) in keys
     assert set(ReadoutConfig.model_fields) == {
         "mode", "layers", "pooling", "slots", "max_new_tokens", "temperature", "top_p", "top_k", "seed", "normalize",
-        "clamp", "batch_size",
+        "clamp", "parts", "batch_size",
     }  # fmt: skip
