@@ -183,7 +183,9 @@ class BenchConfig(Section):
     preset: str | None = Field(None, description="A shipped bench whose choices come before this file's.")
     title: str = Field("Comparison", description="Heading of the report.")
     workspace: str | None = Field(
-        None, description="A workspace that exists; null makes one under the results, from `settings`."
+        None,
+        description="A workspace that exists: its modules are asked as they are, those of other choices are built "
+        "apart, and none of its files is changed; null makes one under the results, from `settings`.",
     )
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Choices of gag.yaml for this bench: models, expert, readout, alignment, …"
