@@ -64,6 +64,14 @@ def test_of_minerus_files_the_best_is_read(files: list[str], best: list[str], tm
     assert names([tmp_path], tmp_path)[0] == [f"auto/{file}" for file in best]
 
 
+def test_names_that_are_not_utf8_are_told_apart_and_left(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.txt", b"caf\xe8.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text("words")
+    left = list(discover([tmp_path], tmp_path))
+    assert [type(one) for one in left] == [Left, Left]
+    assert len({one.name for one in left}) == 2 and all("not UTF-8" in one.reason for one in left)
+
+
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone.pdf does not exist"):
         list(discover([tmp_path / "gone.pdf"], tmp_path))

@@ -75,6 +75,8 @@ def _walk(
         yield Left(name, "no regular file")
     elif not os.access(path, os.R_OK):
         yield Left(name, "no permission to read it")
+    elif not _is_utf8(path):
+        yield Left(name, "its name is not UTF-8, by which it could be found again: rename it")
     else:
         kind = kind_by_name(path)
         if kind is None and not named:
@@ -136,4 +138,12 @@ def _name(path: Path, root: Path) -> str:
     """The path from the workspace where it is inside, else whole; links are not followed."""
     whole = Path(os.path.abspath(path))
     name = whole.relative_to(root) if whole.is_relative_to(root) else whole
-    return name.as_posix().encode("utf-8", "replace").decode("utf-8")
+    return name.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
