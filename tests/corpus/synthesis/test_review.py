@@ -112,6 +112,39 @@ def test_what_a_run_brings_nothing_about_stays_until_its_text_changes(pairs: QaS
     assert questions(pairs.folder) == ["What is plain 8?"]
 
 
+def test_what_is_written_into_the_file_is_kept_whatever_was_decided_before(pairs: QaSet) -> None:
+    def rewrite(old: str, new: str) -> None:
+        text = pairs.path.read_text("utf-8")
+        assert old in text
+        pairs.path.write_text(text.replace(old, new), "utf-8")
+
+    pairs.decide(pair(0).id, "accepted")
+    pairs.decide(pair(1).id, "edited", question="Which one?", answer="FIRST")
+    rewrite('"it is 0"', '"it is nought"')
+    rewrite('"FIRST"', '"SECOND"')
+    rewrite('"it is 2"', '"it is 2", "it is two"')
+    with QaSet(pairs.folder).alone() as again:
+        again.decide(pair(2).id, "accepted")
+    wanted = {
+        "What is plain 0?": ("it is nought",),
+        "Which one?": ("SECOND",),
+        "What is plain 2?": ("it is 2", "it is two"),
+    }
+    assert {q.question: q.answers for q in read_questions(pairs.path)} == wanted
+    with QaSet(pairs.folder).alone() as again:
+        again.replace("plain", [pair(n) for n in range(3)], [], TEXTS)
+    assert {q.question: q.answers for q in read_questions(pairs.path)} == wanted
+
+
+def test_an_edit_of_the_question_keeps_all_answers(pairs: QaSet) -> None:
+    own = {"id": "mine", "question": "Mine?", "answers": ["yes", "aye"]}
+    with pairs.path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(own) + "\n")
+    with QaSet(pairs.folder).alone() as again:
+        again.decide("mine", "edited", question="Whose?", answer="yes")
+    assert QaSet(pairs.folder).get("mine").answers == ("yes", "aye")
+
+
 def test_what_a_run_did_not_look_at_stays_refused(pairs: QaSet) -> None:
     other = pair(8, document="e")
     QaSet(pairs.folder).replace("plain", [other], [], TEXTS | {"e#1": "so"}, asked={"e#1"})

@@ -51,6 +51,7 @@ class QaSet:
                 ) from None
         try:
             self._load()
+            self._note_changes_by_hand()
             yield self
         finally:
             lock.release()
@@ -87,14 +88,15 @@ class QaSet:
 
     def decide(self, pair_id: str, decision: Decision, *, question: str = "", answer: str = "") -> None:
         """Record a decision and write the files; an edit needs the new question and answer. Raises InputError."""
-        self.get(pair_id)
+        shown = self.get(pair_id)
         entry: dict[str, Any] = {"id": pair_id, "decision": decision}
         if decision == "edited":
             if not question.strip() or not answer.strip():
                 raise InputError(f"The pair {pair_id} needs a question and an answer.", "Give both, or reject it.")
-            entry |= {"question": question.strip(), "answer": answer.strip(), "of": self._original(pair_id)}
+            answers = list(shown.answers) if shown.answers and answer.strip() == shown.answers[0] else [answer.strip()]
+            entry |= {"question": question.strip(), "answers": answers, "of": self._original(pair_id)}
         elif decision == "accepted" and self._decided.get(pair_id, {}).get("question"):
-            kept = ("question", "answer", "of")
+            kept = ("question", "answer", "answers", "of")
             entry |= {key: value for key, value in self._decided[pair_id].items() if key in kept}  # an edit stays
         with self._log as log:
             log.append(entry)
@@ -197,20 +199,31 @@ class QaSet:
             meta["review"] = entry["decision"]
         if not self._is_used(pair_id):
             meta["refused"] = self._refused.get(pair_id, {"gate": "review", "reason": "rejected by a person"})
-        changed = {"question": entry["question"], "answers": (entry["answer"],)} if entry.get("question") else {}
+        changed = {"question": entry["question"], "answers": _answers(entry)} if entry.get("question") else {}
         return replace(row, meta=meta, **changed)
 
     def _note_changes_by_hand(self) -> None:
-        """Rows whose text is not what their id was made of were edited in the file itself."""
+        """Rows whose text is not what their id was made of, or what a person wrote last, were edited in the file."""
         with self._log as log:
             for row in self._pool.values():
-                if "style" not in row.meta or row.id in self._decided or not row.answers:
+                if "style" not in row.meta or not row.answers:
                     continue
-                made = pair_key(passages_of(row), row.question, row.answers[0])
-                if not row.id.endswith(f"-{made}"):
-                    entry = {"id": row.id, "decision": "edited", "question": row.question, "answer": row.answers[0]}
+                before = self._decided.get(row.id, {})
+                if before.get("question"):
+                    known = (row.question, row.answers) == (before["question"], _answers(before))
+                else:
+                    made = pair_key(passages_of(row), row.question, row.answers[0])
+                    known = row.id.endswith(f"-{made}") and len(row.answers) == 1
+                if not known and before.get("decision") != "rejected":
+                    entry: dict[str, Any] = {"id": row.id, "decision": "edited", "question": row.question}
+                    entry |= {"answers": list(row.answers), "of": self._original(row.id) if before else None}
                     log.append(entry)
                     self._decided[row.id] = entry
+
+
+def _answers(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The answers of an edit; an earlier version wrote one."""
+    return tuple(entry["answers"]) if entry.get("answers") else (entry["answer"],)
 
 
 def passages_of(question: Question) -> list[str]:
