@@ -70,22 +70,21 @@ def read_dataset(
 
 
 def read_own(path: Path, limit: int | None = None) -> list[Question]:
-    """Questions of our own JSONL, each with an answer or marked `"unanswerable": true`; raises InputError."""
+    """Questions of our own JSONL, each with an answer or marked `"unanswerable": true`; raises InputError.
+
+    A blank among other answers is left out: it would make an empty reply right.
+    """
     questions = read_questions(path)
     for index, question in enumerate(questions):
         for answer in question.answers:
             if answer.strip()[:1] in ("[", "("):
                 refuse_written_list(answer, f"{path} line {_line_of(path, index)}")
-        blank = [not answer.strip() for answer in question.answers]
-        if any(blank) and not all(blank):
-            where = f"{path} line {_line_of(path, index)}"
-            raise InputError(f"{where}: an answer of the question {question.id!r} is blank.", "Take it out.")
-        if all(blank) and question.meta.get("unanswerable") is not True:
+        if not any(answer.strip() for answer in question.answers) and question.meta.get("unanswerable") is not True:
             raise InputError(
                 f"{path} line {_line_of(path, index)}: the question {question.id!r} has no answer.",
                 'Give it one: "answers": ["…"]; or, where none is right, write "answers": [], "unanswerable": true.',
             )
-    return questions[:limit]
+    return [replace(q, answers=tuple(a for a in q.answers if a.strip())) for q in questions[:limit]]
 
 
 def _questions(dataset: Dataset, rows: Iterable[Row]) -> Iterator[tuple[Question, int]]:
