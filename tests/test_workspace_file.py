@@ -41,6 +41,15 @@ def test_the_commented_file_is_its_configuration(preset: str | None, tmp_path: P
     assert load_config(path) == config
 
 
+@pytest.mark.parametrize("preset", [None, *preset_names()])
+def test_the_file_gives_the_same_keys_to_steps(preset: str | None, tmp_path: Path) -> None:
+    """Steps are keyed by the configuration as it prints, in which 0 and 0.0 are two things."""
+    config = load_config(preset=preset)
+    (tmp_path / "gag.yaml").write_text(commented_yaml(config))
+    again = load_config(tmp_path / "gag.yaml")
+    assert repr(again.model_dump()) == repr(config.model_dump())
+
+
 def test_domains_and_odd_texts_survive(tmp_path: Path) -> None:
     config = parse_config(WITH_DOMAINS, origin="test")
     path = tmp_path / "gag.yaml"
