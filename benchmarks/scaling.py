@@ -129,6 +129,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set(title="Facts that the projector never saw", xlabel="facts in the domain", ylabel="exact recall")
     axes.set_ylim(0, 1)
     axes.set_xscale("log")
+    sizes = sorted({int(row.domain.split()[0]) for row in rows})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
     axes.legend()
     with new_file(path) as partial:
         figure.savefig(partial, dpi=130, format="png")
