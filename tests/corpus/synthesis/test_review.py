@@ -145,6 +145,19 @@ def test_an_edit_of_the_question_keeps_all_answers(pairs: QaSet) -> None:
     assert QaSet(pairs.folder).get("mine").answers == ("yes", "aye")
 
 
+def test_a_pair_keeps_its_distractors_when_it_is_made_without(pairs: QaSet) -> None:
+    plain = pair(0)
+    raft = Question(
+        plain.id, plain.question, plain.answers, "dom", {**plain.meta, "style": "raft", "distractors": ["e#1"]}
+    )
+    QaSet(pairs.folder).replace("raft", [raft], [], TEXTS)
+    assert QaSet(pairs.folder).get(plain.id).meta["distractors"] == ["e#1"]
+    QaSet(pairs.folder).replace("plain", [plain, pair(1)], [], TEXTS)
+    found = QaSet(pairs.folder).get(plain.id).meta
+    assert found["style"] == "plain" and found["distractors"] == ["e#1"]
+    assert "distractors" not in QaSet(pairs.folder).get(pair(1).id).meta
+
+
 def test_what_a_run_did_not_look_at_stays_refused(pairs: QaSet) -> None:
     other = pair(8, document="e")
     QaSet(pairs.folder).replace("plain", [other], [], TEXTS | {"e#1": "so"}, asked={"e#1"})

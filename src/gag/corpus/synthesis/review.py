@@ -122,7 +122,7 @@ class QaSet:
         brought nothing about.
         """
         self._note_changes_by_hand()
-        new = {q.id: q for q in (*accepted, *refused)}
+        new = {q.id: self._with_distractors(q) for q in (*accepted, *refused)}
         self._follow_moved(new, texts)
         covered = {passage for question in accepted for passage in passages_of(question)}
         kept = {}
@@ -138,6 +138,13 @@ class QaSet:
         self._pool = {**kept, **new}
         self.save()
         return len(kept)
+
+    def _with_distractors(self, question: Question) -> Question:
+        """A pair that was made for RAFT too, in the same words, with the distractors that it had there."""
+        before = self._pool.get(question.id)
+        if before is None or "distractors" not in before.meta or "distractors" in question.meta:
+            return question
+        return replace(question, meta={**question.meta, "distractors": before.meta["distractors"]})
 
     def _original(self, pair_id: str) -> list[str] | None:
         """Question and answer as they were made, before any edit; None where that is not known any more."""
