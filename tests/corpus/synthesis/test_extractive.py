@@ -150,6 +150,14 @@ def test_numbers_that_are_labels_or_parts_of_others_are_not_asked_for() -> None:
     assert not any("what is the grip" in q.lower() for q in questions)
 
 
+@pytest.mark.timeout(20)
+def test_a_long_list_of_numbers_is_read_in_no_time() -> None:
+    many = ",".join(str(n % 10) for n in range(200))
+    asked(
+        {"Plovert, a pump": f"Plovert was tried at doses {many} by hand, {many.replace(',', ', ')} and 7 ml in mills."}
+    )
+
+
 def test_parts_of_names_ratios_and_columns_that_share_a_label_are_not_asked_for() -> None:
     text = (
         "Kavotal is a grease. It was mixed with P. robusta wax at a ratio of 3:1 by hand, as Hobel et al. did. "
