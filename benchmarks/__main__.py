@@ -14,9 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from benchmarks.measure import Row, machine, row, table, target, verdict, write
+from benchmarks.measure import Row, table, target, verdict, write
 
 NAMES = ("routing", "readout", "alignment", "latency", "retrieval", "ingest", "graph")
 HERE = Path(__file__).resolve().parent
@@ -58,17 +57,8 @@ def run(name: str, out: Path) -> list[Row] | None:
         if not found.exists():
             return []
         data = json.loads(found.read_text("utf-8"))
-    if name == "routing":
-        rows = [routing_row(r) for r in data["rows"]]
-        write(out / "routing.json", name, rows, machine())
-        return rows
     write(out / f"{name}.json", name, data["rows"], data["machine"])
     return list(data["rows"])
-
-
-def routing_row(data: dict[str, Any]) -> Row:
-    """A row of the routing benchmark, whose limits are all upper ones, as the others write theirs."""
-    return row(data["what"], data["value"], data["unit"], at_most=data["limit"])
 
 
 def summary(rows: list[Row]) -> str:

@@ -1,24 +1,22 @@
-"""What routing costs: matching beside the encoder's own forward, and a thousand banks (python benchmarks/routing.py).
+"""What routing costs: matching beside the encoder's own forward, and a thousand banks.
 
-Ratios are measured in one run, alternating what is compared; every figure is a median. Prints a table, and writes
-JSON with --json FILE.
+    python -m benchmarks.routing [--rounds 30] [--json FILE]
+
+What is compared alternates within one run; every figure is a median.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmarks.measure import Row, alternating, machine, report, row
 from gag.config import ModelsConfig, RouterConfig
 from gag.models.loading import load_encoder
 from gag.routing.encoder import Encoder
@@ -28,99 +26,82 @@ from gag.routing.router import Router
 PROTOTYPES = 32
 FEW, MANY = 6, 1000
 BATCH = 256
+WARM = 3
+"""Rounds that do not count."""
 
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
     encoder = Encoder.from_loaded(load_encoder(ModelsConfig().encoder), RouterConfig())
+    described = machine() | {"encoder": encoder.name, "dimension": encoder.dimension}
     questions = [question.question for question in general_questions(RouterConfig(), None)]
     rows = [*forward_rows(encoder, questions, arguments.rounds), *matching_rows(encoder, 2 * arguments.rounds)]
-    print(f"{encoder.name}, {encoder.dimension} dimensions, {torch.get_num_threads()} threads, {platform.machine()}")
-    for row in rows:
-        limit = f"at most {row['limit']:g}" if row["limit"] is not None else ""
-        verdict = "" if row["limit"] is None else ("met" if row["value"] <= row["limit"] else "MISSED")
-        print(f"{row['what']:<74} {row['value']:>9.4f} {row['unit']:<4} {limit:<14} {verdict}")
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-        arguments.json.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
+    report("routing", rows, described, arguments.json)
 
 
-def forward_rows(encoder: Encoder, questions: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+def forward_rows(encoder: Encoder, questions: Sequence[str], rounds: int) -> list[Row]:
     """Matching, and everything but the model's forward, as shares of that forward."""
     rows = []
     for count in (1, 64):
+        asked = list(questions[:count])
+        embeddings = encoder.encode(asked)
+        tokens = encoder.texts.tokenize(asked, truncation=True, max_length=encoder.max_length, padding=False)
         for routes in (FEW, MANY):
             router = Router(encoder, random_banks(routes, encoder.dimension))
-            asked = list(questions[:count])
-            embeddings = encoder.encode(asked)
-            batch = tokenized(encoder, asked)
-            forward, encode, match, whole = alternating(
+            forward, encode, match, whole = medians(
                 rounds,
-                lambda batch=batch: encoder._model(**batch),
-                lambda asked=asked: encoder.encode(asked),
-                lambda router=router, embeddings=embeddings: router.route_embeddings(embeddings),
-                lambda router=router, asked=asked: router.route(asked),
+                lambda turn, tokens=tokens: encoder.texts.states(tokens),
+                lambda turn, asked=asked: encoder.encode(asked),
+                lambda turn, router=router, embeddings=embeddings: router.route_embeddings(embeddings),
+                lambda turn, router=router, asked=asked: router.route(asked),
             )
             case = f"{count} question{'s' * (count > 1)}, {routes} routes"
-            limit = 5.0 if routes == FEW else None
             rows += [
                 row(f"{case}: the encoder's forward alone", 1000 * forward, "ms"),
-                row(f"{case}: matching, share of the forward", 100 * match / forward, "%", limit),
+                row(
+                    f"{case}: matching, share of the forward",
+                    100 * match / forward,
+                    "%",
+                    at_most=5.0 if routes == FEW else None,
+                ),
                 row(f"{case}: tokenising and pooling, share of the forward", 100 * (encode / forward - 1), "%"),
                 row(f"{case}: the whole route", 1000 * whole, "ms"),
             ]
     return rows
 
 
-def matching_rows(encoder: Encoder, rounds: int) -> list[dict[str, Any]]:
-    """A thousand banks: scores alone, and with the route and its scores made."""
+def matching_rows(encoder: Encoder, rounds: int) -> list[Row]:
+    """A thousand banks: scores alone, and with the route and its scores made; one question and batches by turns of
+    their own, since a batch leaves nothing of the banks in the processor's cache.
+    """
     router = Router(encoder, random_banks(MANY, encoder.dimension))
     one, many = unit(1, encoder.dimension, 1), unit(BATCH, encoder.dimension, 2)
-    single, single_route, batch, batch_route = alternating(
-        rounds,
-        lambda: router.match(one),
-        lambda: router.route_embeddings(one),
-        lambda: router.match(many),
-        lambda: router.route_embeddings(many),
+    (single, single_route), (batch, batch_route) = (
+        medians(
+            rounds,
+            lambda turn, asked=asked: router.match(asked),
+            lambda turn, asked=asked: router.route_embeddings(asked),
+        )
+        for asked in (one, many)
     )
     case = f"{MANY} banks of {PROTOTYPES}"
+    each = f"{case}: a question in a batch of {BATCH}"
     return [
-        row(f"{case}: one question, scores", 1000 * single, "ms", 2.0),
-        row(f"{case}: one question, route and scores", 1000 * single_route, "ms", 2.0),
-        row(f"{case}: a question in a batch of {BATCH}, scores", 1000 * batch / BATCH, "ms", 0.2),
-        row(f"{case}: a question in a batch of {BATCH}, routes and scores", 1000 * batch_route / BATCH, "ms", 0.2),
+        row(f"{case}: one question, scores", 1000 * single, "ms", at_most=2.0),
+        row(f"{case}: one question, route and scores", 1000 * single_route, "ms", at_most=2.0),
+        row(f"{each}, scores", 1000 * batch / BATCH, "ms", at_most=0.2),
+        row(f"{each}, routes and scores", 1000 * batch_route / BATCH, "ms", at_most=0.2),
     ]
 
 
-def row(what: str, value: float, unit: str, limit: float | None = None) -> dict[str, Any]:
-    """One line of the table; `limit` is the most the value may be."""
-    return {"what": what, "value": value, "unit": unit, "limit": limit}
-
-
-def tokenized(encoder: Encoder, questions: list[str]) -> dict[str, Tensor]:
-    """One padded batch, ready for the model."""
-    batch = encoder._tokenizer(
-        questions, padding=True, truncation=True, max_length=encoder.max_length, return_tensors="pt"
-    )
-    return dict(batch)
-
-
-def alternating(rounds: int, *calls: Callable[[], object]) -> list[float]:
-    """Median seconds of each call, run in turns so that a busy moment meets all of them."""
-    seconds: list[list[float]] = [[] for _ in calls]
+def medians(rounds: int, *calls: Callable[[int], object]) -> list[float]:
+    """Median seconds of each call."""
     with torch.no_grad():
-        for turn in range(rounds + 3):
-            for call, taken in zip(calls, seconds, strict=True):
-                start = time.perf_counter()
-                call()
-                if turn >= 3:  # the first turns warm up
-                    taken.append(time.perf_counter() - start)
-    return [statistics.median(taken) for taken in seconds]
+        return [statistics.median(taken) for taken in alternating(rounds, *calls, warm=WARM)]
 
 
 def random_banks(count: int, dimension: int) -> dict[str, Tensor]:

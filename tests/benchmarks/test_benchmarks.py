@@ -12,12 +12,13 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks import __main__ as everything
-from benchmarks import alignment, gpu, latency, measure, readout
+from benchmarks import alignment, gpu, latency, measure, readout, routing
 from gag.config import Config
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
+from gag.routing.encoder import Encoder
 from gag.testing import VOCABULARY, byte_tokenizer, tiny_causal_lm, tiny_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
@@ -121,6 +122,22 @@ def test_both_loops_of_the_readout_decode_the_same_tokens() -> None:
     for use_cache in (True, False):
         plain = readout.one_at_a_time(reader, questions, 5, use_cache=use_cache)
         assert [reader.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in plain] == ours
+
+
+def test_routing_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "MANY", 9)
+    model, tokenizer = tiny_encoder()
+    encoder = Encoder(model, tokenizer, name="tiny", fingerprint="0" * 64, pooling="mean")
+    questions = [f"question {n}" for n in range(70)]
+    rows = [*routing.forward_rows(encoder, questions, 1), *routing.matching_rows(encoder, 1)]
+    assert all(row["value"] > 0 for row in rows if "pooling" not in row["what"])
+    assert len(values(rows)) == 20
+    limited = [row["what"] for row in rows if row["at_most"] is not None]
+    assert limited == [
+        "1 question, 6 routes: matching, share of the forward",
+        "64 questions, 6 routes: matching, share of the forward",
+        *(row["what"] for row in rows[-4:]),
+    ]
 
 
 def test_readout_rows() -> None:
@@ -241,8 +258,7 @@ class Benchmarks:
         self.started.append(name)
         path = Path(command[command.index("--json") + 1])
         if name == "routing":
-            rows = [{"what": "share", "value": 9.0, "unit": "%", "limit": 5.0}]
-            path.write_text(json.dumps({"machine": "x86", "rows": rows}))
+            measure.write(path, name, [measure.row("share", 9.0, "%", at_most=5)], {"cpu": "this"})
         elif name == "readout":
             measure.write(path, name, [measure.row("faster", 20.0, "times", at_least=15)], {"cpu": "one"})
         return subprocess.CompletedProcess(command, int(name == "latency"))
@@ -252,7 +268,6 @@ class Benchmarks:
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Benchmarks:
     fake = Benchmarks()
     monkeypatch.setattr(everything.subprocess, "run", fake.run)
-    monkeypatch.setattr(everything, "machine", lambda: {"cpu": "this"})
     return fake
 
 
