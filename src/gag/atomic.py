@@ -87,6 +87,25 @@ def interrupted(parent: Path) -> list[Path]:
     return sorted(parent / name for name in names if not (parent / name).exists())
 
 
+@contextmanager
+def alone(folder: Path, busy: str, mend: str, *, name: str = ".lock") -> Iterator[None]:
+    """`folder`, made where it is missing, for this process alone; `name` is the file in it that says so.
+
+    Raises BusyError(busy, mend) while another process has it, RunError for the disk's errors.
+    """
+    with disk_errors(f"{folder} could not be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / name, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BusyError(busy, mend) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _sibling(folder: Path, kind: str) -> Path:
     return folder.with_name(f".{folder.name}.{kind}")
 

@@ -13,13 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import nn
 
-from gag.atomic import new_file
+from gag.atomic import alone, new_file
 from gag.config import AlignmentConfig
-from gag.errors import BusyError
 from gag.models.base import Base
 from gag.models.fingerprint import frozen
 from gag.progress import Progress, silent
@@ -74,22 +72,12 @@ class Steps:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Raises BusyError while another process works on the same domain's steps."""
-        folder = self.workspace.runs(self.name)
-        folder.mkdir(parents=True, exist_ok=True)
         if not processes().is_main_process:
             yield
             return
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BusyError(
-                f"Another process is building the domain {self.name}.", "Wait for it, or end it; its work is kept."
-            ) from None
-        try:
+        busy = f"Another process is building the domain {self.name}."
+        with alone(self.workspace.runs(self.name), busy, "Wait for it, or end it; its work is kept."):
             yield
-        finally:
-            lock.release()
 
     def aligned(self, base: Base, module: nn.Module, step: AlignmentStep, folder: Path, **noted: Any) -> Path:
         """Train `module`, the base proven unchanged, and keep its weights, history and loss curve in `folder`.

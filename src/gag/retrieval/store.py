@@ -10,21 +10,19 @@ time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from gag.atomic import disk_errors, new_file
+from gag.atomic import alone, new_file
 from gag.config import RetrievalConfig
-from gag.errors import BusyError, DomainError, InputError
+from gag.errors import DomainError, InputError
 from gag.progress import Progress, silent
 from gag.records import Passage
 from gag.retrieval.late_interaction import TokenVectors
@@ -80,7 +78,8 @@ class PassageStore:
         store built with another encoder, BusyError where another process builds it, MissingExtra, and RunError.
         """
         wanted = _by_key(passages)
-        with _alone(folder):
+        busy = f"Another process is building the passages in {folder}."
+        with alone(folder, busy, "Wait for it, or end it; its work is kept."):
             _check_encoder(folder, encoder, new=True)
             table = PassageTable.open(folder, encoder.dimension)
             here = set(table.keys())
@@ -213,21 +212,3 @@ def _check_encoder(folder: Path, encoder: TokenVectors, *, new: bool) -> None:
             f"The passages in {folder} were encoded {other}.",
             f"Configure retrieval as it was, or delete {folder}; it is then built again.",
         )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Raises BusyError while another process builds the same store."""
-    with disk_errors(f"{folder} could not be written"):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise BusyError(
-                f"Another process is building the passages in {folder}.", "Wait for it, or end it; its work is kept."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()

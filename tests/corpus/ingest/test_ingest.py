@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from gag.config import load_config
 from gag.corpus.ingest import ingest as module
@@ -287,8 +288,8 @@ def test_what_cleaning_empties_is_said(place: Path, run: Run) -> None:
 
 
 def test_one_process_at_a_time(corpus: Path, run: Run, place: Path) -> None:
-    config = load_config(overrides=["models.expert.source=./expert"])
-    with Ingest(Workspace(place, config), "lab")._alone(), pytest.raises(BusyError):
+    run("papers")
+    with FileLock(place / "runs" / "lab" / "ingest" / ".lock"), pytest.raises(BusyError, match="ingesting into lab"):
         run("papers")
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from gag.atomic import alone
 from gag.config import CorpusConfig, ModelConfig
 from gag.corpus.chunk import chunk_document
 from gag.corpus.cleaning import clean as cleaning
@@ -27,7 +25,7 @@ from gag.corpus.ingest.reading import EVERY, Reader
 from gag.corpus.ingest.store import COPIES, Store
 from gag.corpus.parsing.blocks import Parsed
 from gag.corpus.parsing.parse import ParseOptions, check_packages, check_parsers
-from gag.errors import BusyError, InputError
+from gag.errors import InputError
 from gag.progress import Progress, silent
 from gag.records import content_hash
 from gag.workspace import Workspace
@@ -81,7 +79,8 @@ class Ingest:
         where there is nothing to read, MissingExtra for a parser that is not installed, BusyError.
         """
         check_parsers(self.options)
-        with self._alone(), self.store() as store:
+        busy = f"Another process is ingesting into {self.domain}."
+        with alone(self._folder, busy, "Wait until it is done, then try again."), self.store() as store:
             found = list(discover(paths, self.workspace.root, self._own())) if paths else self._known(store)
             sources = [one for one in found if isinstance(one, Source)]
             left = tuple(one for one in found if isinstance(one, Left))
@@ -218,22 +217,6 @@ class Ingest:
     def _about(self) -> dict[str, Any]:
         """What of the choices the journal names."""
         return {"domain": self.domain, "tokenizer": self._model().source, "corpus": self.config.model_dump(mode="json")}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process at this corpus meanwhile; raises BusyError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise BusyError(
-                f"Another process is ingesting into {self.domain}.", "Wait until it is done, then try again."
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _cleaned_row(cleaned: Cleaned) -> dict[str, Any]:

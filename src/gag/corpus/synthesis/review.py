@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
-from gag.atomic import disk_errors
+from gag.atomic import alone
 from gag.corpus.synthesis.gates import normalised
 from gag.corpus.synthesis.generators import pair_key
 from gag.corpus.synthesis.journal import Journal
 from gag.corpus.synthesis.splits import QA, documents_of
-from gag.errors import BusyError, InputError
+from gag.errors import InputError
 from gag.records import Question, read_questions, write_jsonl
 
 Decision = Literal["accepted", "edited", "rejected"]
@@ -40,21 +38,11 @@ class QaSet:
     @contextmanager
     def alone(self) -> Iterator[QaSet]:
         """This set, read anew and kept from other processes; raises BusyError while another one changes it."""
-        with disk_errors(f"{self.folder} could not be written"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".qa.lock", timeout=0)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise BusyError(
-                    f"Another process is changing the pairs in {self.folder}.", "Wait for it, or end it."
-                ) from None
-        try:
+        busy = f"Another process is changing the pairs in {self.folder}."
+        with alone(self.folder, busy, "Wait for it, or end it.", name=".qa.lock"):
             self._load()
             self._note_changes_by_hand()
             yield self
-        finally:
-            lock.release()
 
     @property
     def path(self) -> Path:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
-from gag.atomic import disk_errors, new_file
+from gag import atomic
+from gag.atomic import new_file
 from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config
-from gag.errors import BusyError, ConfigError, InputError
+from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, workspace_settings
 from gag.evaluation.bench.methods import WITHOUT_MODULE
 from gag.evaluation.datasets import dataset_names, read_dataset
@@ -116,19 +116,10 @@ class Place:
         return QuestionSet(name, name, tuple(questions), metrics, domain.longest_gold, domain.cluster, domain.unseen)
 
 
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> AbstractContextManager[None]:
     """Hold `out` for this process; raises BusyError where another comparison writes into it."""
-    with disk_errors(f"{out} could not be written"):
-        out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        raise BusyError(
-            f"Another gag bench is writing into {out}.", "Wait until it is done, or name another folder: --out DIR"
-        ) from None
+    mend = "Wait until it is done, or name another folder: --out DIR"
+    return atomic.alone(out, f"Another gag bench is writing into {out}.", mend)
 
 
 def open_place(config: BenchConfig, out: Path) -> Place:
