@@ -113,7 +113,7 @@ def test_every_number_is_a_row_and_every_answer_a_line(small: dict[str, Any], tm
         "asked_again_alone": 0,
     }
     assert {r.method for r in rows if r.table == "general"} == {"base", "gag", "lora-alloys", "lora-plants"}
-    lines = (tmp_path / "out" / "answers" / "gag-alloys.jsonl").read_text("utf-8").splitlines()
+    lines = (tmp_path / "out" / "answers" / "alloys" / "gag.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["text"] for line in lines] == [f"it is {i}" for i in range(5)]
     assert "▲" in (tmp_path / "out" / "tables" / "main-alloys.md").read_text("utf-8")
     assert "best token_f1" in (tmp_path / "out" / "summary.md").read_text("utf-8")
@@ -143,7 +143,7 @@ def test_an_interrupted_run_goes_on(small: dict[str, Any], tmp_path: Path) -> No
         patch.setattr(Fake, "answer", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(small, tmp_path / "out", stopped)
-    path = tmp_path / "out" / "answers" / "gag-alloys.jsonl"
+    path = tmp_path / "out" / "answers" / "alloys" / "gag.jsonl"
     with path.open("a", encoding="utf-8") as file:
         file.write('{"key": "cut sho')  # what a crash leaves
     rest = Fakes()
@@ -163,7 +163,7 @@ def test_a_failed_question_is_a_row_and_the_run_goes_on(small: dict[str, Any], t
     assert (row.value, row.n) == (0.8, 5), "no answer counts as a wrong one"
     cost = next(r for r in found.rows if (r.method, r.dataset, r.metric) == ("gag", "alloys", "seconds"))
     assert cost.n == 4, "no answer costs nothing"
-    line = json.loads((place.answers / "gag-alloys.jsonl").read_text("utf-8").splitlines()[3])
+    line = json.loads((place.answers / "alloys" / "gag.jsonl").read_text("utf-8").splitlines()[3])
     assert (line["id"], line["text"]) == ("q3", None) and "no idea" in line["error"]
     again, _ = run(small, tmp_path / "out", Fakes(fails=lambda name: name == "q3"))
     assert again.rows == found.rows and not again.failed_methods, "a question that fails again is still only one"
@@ -189,7 +189,7 @@ def test_answers_of_other_choices_are_put_aside_and_come_back(small: dict[str, A
     changed = Fakes()
     run({**small, "settings": {"generation": {"max_new_tokens": 7}}}, tmp_path / "out", changed)
     assert len(changed.asked) == 2 * 3 * 5 + 4 * 4
-    assert len(list((tmp_path / "out" / "answers" / EARLIER).glob("*.jsonl"))) == 10
+    assert len(list((tmp_path / "out" / "answers").glob(f"*/{EARLIER}/*.jsonl"))) == 10
     back = Fakes()
     run(small, tmp_path / "out", back)
     assert back.asked == []
@@ -379,7 +379,7 @@ def test_ask_gives_each_question_its_own_outcome() -> None:
 def test_a_log_that_is_no_log_is_refused(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path, "a/b", "c d", "key")
     log.add([Outcome(Question("q", "?", ("a",)), Answer("q", "half \ud800 sign", "a/b"))])
-    assert log.path.name == "a%2Fb-c%20d.jsonl"
+    assert log.path == tmp_path / "c%20d" / "a%2Fb.jsonl"
     assert AnswerLog(tmp_path, "a/b", "c d", "key").get(Question("q", "?", ("a",))) is not None
     log.path.write_text("no json\n", "utf-8")
     with pytest.raises(InputError, match="line 1 is not a line of answers"):
@@ -422,6 +422,23 @@ def test_paths_are_of_the_file_that_names_them(tmp_path: Path) -> None:
         load_bench(file)
     with pytest.raises(ConfigError, match="Did you mean 'quick'"):
         load_bench(preset="quik")
+
+
+def test_model_folders_are_of_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    file = tmp_path / "bench.yaml"
+    file.write_text(
+        "domains: {a: {test: t, expert: ./e}, b: {test: t, expert: owner/name}, c: {test: t, expert: 'package:p'}}\n"
+        "settings: {models: {base: {source: models/small}, encoder: {source: owner/name}}, expert: {epochs: 1}}\n"
+        "judge: {encoder: {source: ../judge}}"
+    )
+    config = load_bench(file)
+    experts = [config.domains[name].expert for name in "abc"]
+    assert experts == [str(tmp_path / "e"), "owner/name", "package:p"]
+    models = config.settings["models"]
+    assert models["base"]["source"] == str(tmp_path / "models" / "small")
+    assert models["encoder"]["source"] == "owner/name"
+    assert config.judge is not None and Path(config.judge.encoder.source) == tmp_path / ".." / "judge"
 
 
 def test_quick_takes_few_of_everything(small: dict[str, Any], tmp_path: Path) -> None:

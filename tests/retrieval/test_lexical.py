@@ -23,6 +23,11 @@ def by_hand(word: str, text: list[str], all_texts: list[list[str]]) -> float:
     return idf * frequency / (frequency + 1.5 * (1 - 0.75 + 0.75 * len(text) / longest))
 
 
+def test_the_library_does_not_tell_every_step(caplog: pytest.LogCaptureFixture) -> None:
+    Lexical.build(TEXTS).scores("salt")
+    assert [record for record in caplog.records if record.name == "bm25s"] == []
+
+
 def test_scores_by_hand() -> None:
     split = [words(text) for text in TEXTS]
     wanted = [by_hand("salt", text, split) + by_hand("alum", text, split) for text in split]

@@ -20,7 +20,7 @@ from gag.methods.method import BaseBacked, Method
 from gag.records import Answer, Citation, Question, Route, content_hash
 
 EARLIER = "earlier"
-"""Folder beside the answers that holds those given under other choices."""
+"""Folder beside a set's answers that holds those given under other choices."""
 
 _WHOLE_METHOD = (MissingExtra, ConfigError, DomainError, BusyError)
 """Errors that no other question would be spared."""
@@ -77,7 +77,7 @@ def _reason(error: Exception) -> str:
 
 
 class AnswerLog:
-    """The outcomes of one method on one set of questions, a JSON line each, in `folder`/METHOD-SET.jsonl.
+    """The outcomes of one method on one set of questions, a JSON line each, in `folder`/SET/METHOD.jsonl.
 
     `key` stands for all that decides an answer. Lines of another key are put aside in `earlier/` and come back when
     that key does. A line cut short by a crash is dropped. An nll of another `longest` (see `ask`) does not count.
@@ -85,9 +85,9 @@ class AnswerLog:
 
     def __init__(self, folder: Path, method: str, dataset: str, key: str, longest: int | None = None) -> None:
         self.method, self.dataset, self.key, self.longest = method, dataset, key, longest
-        name = f"{file_name(method)}-{file_name(dataset)}"
-        self.path = folder / f"{name}.jsonl"
-        self._aside = folder / EARLIER
+        name = file_name(method)
+        self.path = folder / file_name(dataset) / f"{name}.jsonl"
+        self._aside = self.path.parent / EARLIER
         self._kept: dict[str, Outcome] = {}
         with disk_errors(f"{self.path} could not be written"):
             self._open(name)

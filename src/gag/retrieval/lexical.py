@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -73,6 +74,8 @@ def words(text: str) -> list[str]:
 
 def _bm25s() -> Any:
     try:
-        return importlib.import_module("bm25s")
+        module = importlib.import_module("bm25s")
     except ImportError:
         raise MissingExtra("Retrieval needs the package bm25s.", "pip install 'gag[retrieval]'") from None
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # its own level shows every step wherever logs are shown
+    return module

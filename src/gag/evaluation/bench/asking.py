@@ -140,7 +140,7 @@ class Asker:
         self, table: str, method: str, dataset: str, key: str, compute: Callable[[], dict[str, float]]
     ) -> dict[str, float] | None:
         """`compute`'s numbers, kept under `key`; None, and a problem, where it failed."""
-        path = self.place.out / "costs" / f"{file_name(method)}-{file_name(dataset)}.json"
+        path = self.place.out / "costs" / file_name(dataset) / f"{file_name(method)}.json"
         kept = read_kept(path, key)
         if kept is not None:
             return {str(name): float(value) for name, value in kept.items()}

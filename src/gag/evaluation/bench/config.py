@@ -346,6 +346,7 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "domains": ("qa", "align_qa", "documents", "passages", "test"),
     "general": ("path",),
 }
+_MODEL_KEYS = ("source", "expert")
 _TABLE_PATHS = ("pool", "prototypes_from")
 
 
@@ -355,7 +356,9 @@ def _absolute(tree: Mapping[str, Any], home: Path, data: Path | None, origin: st
     for part, keys in _PATHS.items():
         if isinstance(out.get(part), Mapping):
             out[part] = {
-                name: {key: _path(v, home, data, origin) if key in keys else v for key, v in section.items()}
+                name: _local_models(
+                    {key: _path(v, home, data, origin) if key in keys else v for key, v in section.items()}, home
+                )
                 if isinstance(section, Mapping)
                 else section
                 for name, section in out[part].items()
@@ -366,9 +369,29 @@ def _absolute(tree: Mapping[str, Any], home: Path, data: Path | None, origin: st
             key: _path(v, home, data, origin) if key in _TABLE_PATHS else v for key, v in tables["routing"].items()
         }
         out["tables"] = {**tables, "routing": routing}
+    for part in ("settings", "judge"):
+        if isinstance(out.get(part), Mapping):
+            out[part] = _local_models(out[part], home)
     if isinstance(out.get("workspace"), str):
         out["workspace"] = _path(out["workspace"], home, data, origin)
     return out
+
+
+def _local_models(tree: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """`tree` with the model folders in it absolute; hub ids and packages stay."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out[key] = _local_models(value, home)
+        elif key in _MODEL_KEYS and isinstance(value, str) and _is_local(value, home):
+            out[key] = os.fspath(home / Path(value).expanduser())
+        else:
+            out[key] = value
+    return out
+
+
+def _is_local(source: str, home: Path) -> bool:
+    return source.startswith((".", "~")) or (home / source).exists()
 
 
 def _path(value: _Value, home: Path, data: Path | None, origin: str) -> _Value | str:

@@ -32,11 +32,11 @@ builds the domains that the file names, asks every method every test question, a
   every question with every method's answer side by side.
 - `results.json`: a row a number: method, domain, metric, value, ends of the 95 % interval, questions, table, data set,
   mean seconds and added tokens of an answer.
-- `answers/`: every single answer, a JSON line each. `tables/` and `summary.md`: the tables as Markdown. `figures/`: the
-  charts as PNG. `workspace/`: the domains that were built, a workspace like any other.
+- `answers/SET/METHOD.jsonl`: every single answer, a JSON line each. `tables/` and `summary.md`: the tables as Markdown.
+  `figures/`: the charts as PNG. `workspace/`: the domains that were built, a workspace like any other.
 
 Interrupted anywhere, the same command goes on. More questions, methods or metrics keep the answers that there are;
-under other training choices the old answers are put aside (`answers/earlier/`) and come back when the choices do. A
+under other training choices the old answers are put aside (`answers/SET/earlier/`) and come back when the choices do. A
 question that a method fails on counts as a wrong answer and is named; a method that fails altogether is named, the
 others go on, and the exit code is 1.
 
