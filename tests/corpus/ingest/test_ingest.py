@@ -16,7 +16,7 @@ from gag.corpus.ingest import ingest as module
 from gag.corpus.ingest import reading
 from gag.corpus.ingest.ingest import Ingest, Ingested
 from gag.corpus.ingest.report import write_report
-from gag.errors import BusyError, InputError
+from gag.errors import BusyError, InputError, RunError
 from gag.records import read_documents, read_passages
 from gag.testing import byte_tokenizer
 from gag.workspace import Workspace
@@ -285,6 +285,17 @@ def test_what_cleaning_empties_is_said(place: Path, run: Run) -> None:
     (place / "a.md").write_text("# References\n\n[1] Smith 2001.")
     done = run("a.md")
     assert done.totals.empty == ("a",) and done.totals.documents == 0
+
+
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_a_damaged_store_is_said(corpus: Path, run: Run, place: Path, kept: int) -> None:
+    run("papers")
+    store = place / "runs" / "lab" / "ingest" / "corpus.sqlite"
+    store.write_bytes(store.read_bytes()[:kept] + b"\0rubbish" * 5000)
+    with pytest.raises(RunError, match=r"corpus\.sqlite is damaged"):
+        run("papers")
+    store.unlink()
+    assert run("papers").totals.documents
 
 
 def test_one_process_at_a_time(corpus: Path, run: Run, place: Path) -> None:

@@ -13,10 +13,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from gag.errors import RunError
 
 COPIES = "copies"
 """What copies were looked for among, under this name among the kept values."""
@@ -70,22 +73,34 @@ class StoredDocument:
 
 
 class Store:
-    """The SQLite file; a context manager that closes it."""
+    """The SQLite file; a context manager that closes it.
+
+    Raises RunError, at the start and where the context ends, for a file that is damaged or cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._db = sqlite3.connect(path, isolation_level=None)
         self._touched = False
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA cache_size=-16000")
-        self._db.executescript(_TABLES)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA cache_size=-16000")
+            self._db.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise _explained(path, error) from None
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._db.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise _explained(self.path, error) from None
 
     def begin(self) -> None:
         """Open a transaction where none is open."""
@@ -311,3 +326,11 @@ def _document(row: Sequence[Any]) -> StoredDocument:
         chunk_key=chunk_key,
         passages=json.loads(zlib.decompress(packed)) if packed else [],
     )
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> RunError:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return RunError(
+            f"{path} is damaged ({error}).", "Delete it and run the same command again: every file is read anew."
+        )
+    return RunError(f"{path} could not be written: {error}.", "Make room on the disk and check its permissions.")
