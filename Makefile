@@ -48,6 +48,7 @@ bench-gpu: env
 
 docs: env
 	$(BIN)/python -m gag.workspace_file docs/configuration.md
+	$(BIN)/python -m gag.evaluation.bench.reference docs/bench.md
 	$(BIN)/python docs/make_tree.py
 
 clean:

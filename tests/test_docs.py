@@ -111,6 +111,18 @@ def test_every_set_and_every_yaml_block_is_accepted(page: Path) -> None:
         parse_config(yaml.safe_load(block), origin=page.name)
 
 
+def test_every_recipe_of_a_readout_is_accepted_as_a_whole() -> None:
+    """Over the preset that `gag init` takes, as a reader would try it."""
+    page = text(ROOT / "docs" / "add-a-domain.md")
+    part = page[page.index("## Choosing the readout") : page.index("## Presets")]
+    recipes = [re.findall(r"`([\w.]+=[^`]+)`", line) for line in part.splitlines() if line.startswith("| ")]
+    recipes += [re.findall(r"--set (\S+)", line) for line in part.splitlines() if line.startswith("gag build")]
+    recipes = [recipe for recipe in recipes if recipe]
+    assert len(recipes) == 6
+    for recipe in recipes:
+        load_config(preset="demo", overrides=recipe)
+
+
 @pytest.mark.parametrize("page", OURS, ids=names(OURS))
 def test_snippets_are_what_they_say(page: Path) -> None:
     for snippet in fenced(page, "python"):

@@ -72,7 +72,9 @@ class Demo:
         self._show(rows, examples)
         self._say(f"\nThe base's weights are bit for bit what they were. {self._clock()} in all.")
         self._say(f"Workspace: {workspace.root}   Numbers: {workspace.root / 'results.json'}")
-        self._say(f'Ask it yourself: gag ask --workspace {workspace.root} "{first.test[0].question}"')
+        known = [question for question, said in examples if fact_recall(said["gag"], question.meta["value"])]
+        asked = known[0] if known else examples[0][0]
+        self._say(f'Ask it yourself: gag ask --workspace {workspace.root} "{asked.question}"')
         return rows
 
     def workspace(self, labs: dict[str, Lab]) -> Workspace:

@@ -62,7 +62,8 @@ metrics: [nll, token_f1, contains]
 tables: {cost: {}, general: {}, routing: {}, depth: {}}
 ```
 
-Paths are relative to the file; `data:NAME` is in the folder of `--data` (or $GAG_DATA), `demo:NAME` in the package's
+Paths are relative to the file; `data:NAME` is in the folder of `--data` (or $GAG_DATA;
+[what it holds](evaluation.md#the-folder-data)), `demo:NAME` in the package's
 demo. Any key can be set for one run with `--set`, those of gag.yaml under `settings`. A shipped bench goes under the
 file's own choices, with `preset: NAME` in it or `--preset NAME`:
 
