@@ -115,8 +115,49 @@ def test_interrupted_it_goes_on_to_the_same_weights(root: Path, made: Path, tmp_
         torch.testing.assert_close(resumed[name], tensor)
 
 
+STAGES = ("projector.pretrain_lengths=[4,9]", "readout.slots=1")
+
+
+def test_stages_go_from_short_texts_to_all(root: Path) -> None:
+    workspace = open_workspace(root, overrides=STAGES)
+    loaded = load_causal_lm(workspace.config.models.base, root=root)
+    stages = projector_pretraining(workspace, Base.from_loaded(loaded), loaded)._stages()
+    assert [len(pairs) for pairs in stages] == [6, 14, 20]
+    assert len({pair.id for pairs in stages for pair in pairs}) == 40
+    longest = [max(len(pair.answers[0].encode()) for pair in pairs) for pairs in stages]  # bytes are the tokens here
+    assert longest[0] <= 4 < longest[1] <= 9 < longest[2]
+
+
+def test_every_stage_goes_on_from_the_one_before(root: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(root, "alloys", *STAGES, "alignment.checkpoint_every=1", stop=2)
+    assert pretrained(root) == []
+    told = build(root, "alloys", *STAGES)
+    assert [done for done, _, _ in told.pretraining] == [2, 3, 4, 5, 6]  # the first stage's one step is kept
+    assert {total for _, total, _ in told.pretraining} == {6}
+    (path,) = pretrained(root)
+    assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == [PRETRAINED_FILE]
+    resumed = load_file(path)
+    shutil.rmtree(path.parent)
+    whole = build(root, "polymers", *STAGES)
+    assert [done for done, _, _ in whole.pretraining] == [1, 2, 3, 4, 5, 6]
+    for name, tensor in load_file(pretrained(root)[0]).items():
+        torch.testing.assert_close(resumed[name], tensor)
+
+
+def test_stages_that_do_not_rise_are_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match="must rise from one stage to the next"):
+        open_workspace(root, overrides=["projector.pretrain_lengths=[4,4]"])
+
+
 @pytest.mark.parametrize(
-    "change", ["projector.pretrain_pairs=24", "readout.slots=1", "prompts.expert_user='Say {question}'"]
+    "change",
+    [
+        "projector.pretrain_lengths=[9]",
+        "projector.pretrain_pairs=24",
+        "readout.slots=1",
+        "prompts.expert_user='Say {question}'",
+    ],
 )
 def test_what_it_depends_on_makes_another(root: Path, change: str) -> None:
     build(root, "alloys")

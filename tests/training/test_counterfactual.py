@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from gag.config import PromptsConfig, ReadoutConfig
+from gag.errors import ConfigError
 from gag.models.expert import Expert
 from gag.prompts import Prompts
 from gag.records import Question
@@ -73,3 +75,12 @@ def test_store_keeps_them_apart_from_the_true_readings(tmp_path) -> None:  # typ
         raise AssertionError("all of them are there")
 
     fill_forced(store, never, pairs, config)
+
+
+def test_a_text_is_drawn_until_it_fits() -> None:
+    texts = ["where does the river go", "who was it"]
+    pairs = general_pairs(texts, 50, seed=1, fits=lambda text: len(text) <= 8, first=7)
+    assert [pair.id for pair in pairs] == [f"general~{n}" for n in range(7, 57)]
+    assert all(len(pair.answers[0]) <= 8 for pair in pairs) and len({pair.answers[0] for pair in pairs}) > 20
+    with pytest.raises(ConfigError, match="none is short enough"):
+        general_pairs(texts, 1, seed=1, fits=lambda text: False)

@@ -105,6 +105,19 @@ class ProjectorConfig(Section):
     )
     pretrain_batch_size: int = Field(32, ge=1, description="Texts a step of that pretraining.")
     pretrain_learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of that pretraining.")
+    pretrain_lengths: tuple[int, ...] = Field(
+        (),
+        description="Stages of that pretraining by the most tokens of a text, rising, [2, 4, 7] for instance; a last "
+        "stage with texts of any length follows, and each stage has one share of the texts more than the one before. "
+        "Where everything must go through one slot, it learns little without them. Empty is one stage.",
+    )
+
+    @field_validator("pretrain_lengths")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(length < 1 for length in value) or list(value) != sorted(set(value)):
+            raise ValueError("pretrain_lengths must rise from one stage to the next, from 1 on")
+        return value
 
 
 class GenerationConfig(Section):

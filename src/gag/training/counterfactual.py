@@ -8,11 +8,15 @@ that, the answer cannot be known from the question, so what the expert wrote has
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from gag.errors import ConfigError
 from gag.records import Question
 from gag.training.foreign import ForeignTexts
+
+RARE = 2000
+"""So many draws without a fitting text are enough to say that there is none."""
 
 
 def counterfactual_pairs(questions: Sequence[Question], texts: Sequence[str], count: int, seed: int) -> list[Question]:
@@ -26,8 +30,29 @@ def counterfactual_pairs(questions: Sequence[Question], texts: Sequence[str], co
     return [replace(q, id=f"{q.id}~{n}", answers=(foreign.draw(),)) for n, q in enumerate(chosen)]
 
 
-def general_pairs(texts: Sequence[str], count: int, seed: int, *, pieces: Sequence[str] = ()) -> list[Question]:
-    """`count` questions drawn from `texts`, each with a foreign text as its only answer; no domain is in them."""
+def general_pairs(
+    texts: Sequence[str],
+    count: int,
+    seed: int,
+    *,
+    pieces: Sequence[str] = (),
+    fits: Callable[[str], bool] = lambda text: True,
+    first: int = 0,
+) -> list[Question]:
+    """`count` questions drawn from `texts`, each with a foreign text as its only answer; no domain is in them.
+
+    A text is drawn until it `fits`; ids count from `first`. Raises ConfigError where hardly a text fits.
+    """
     rng = random.Random(seed)
     foreign = ForeignTexts(texts, (), seed, pieces=pieces)
-    return [Question(f"general~{n}", rng.choice(texts), (foreign.draw(),)) for n in range(count)]
+    pairs: list[Question] = []
+    for n in range(first, first + count):
+        question = rng.choice(texts)
+        drawn = next((text for text in (foreign.draw() for _ in range(RARE)) if fits(text)), None)
+        if drawn is None:
+            raise ConfigError(
+                f"Of {RARE} foreign texts none is short enough for a stage of the pretraining.",
+                "Raise projector.pretrain_lengths.",
+            )
+        pairs.append(Question(f"general~{n}", question, (drawn,)))
+    return pairs

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,18 +20,20 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load, load_file, save
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from gag.atomic import new_file
 from gag.config import AlignmentConfig, Config, ReadoutConfig
 from gag.models.base import Base
+from gag.models.chat import encode_answer
 from gag.models.expert import Expert
 from gag.models.fingerprint import frozen
 from gag.models.packaged import cache_folder
 from gag.models.projector import Projector, ProjectorShape
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
-from gag.records import content_hash
-from gag.training.alignment import CHECKPOINT, Alignment, alignment_examples
+from gag.records import Question, content_hash
+from gag.training.alignment import Alignment, alignment_examples
 from gag.training.counterfactual import general_pairs
 from gag.training.foreign import VERSION as FOREIGN_TEXTS
 from gag.training.foreign import word_pieces
@@ -67,7 +70,7 @@ class Pretraining:
             "pretraining",
             [self.base.fingerprint, self.expert_key],
             [[[asdict(message) for message in messages] for messages in said], self._readout.model_dump()],
-            config.projector.model_dump(),
+            config.projector.model_dump(exclude=set() if config.projector.pretrain_lengths else {"pretrain_lengths"}),
             [config.alignment.seed, list(self.texts), FOREIGN_TEXTS],
         )
 
@@ -110,11 +113,43 @@ class Pretraining:
         return path
 
     def _make(self, folder: Path, on_progress: Progress) -> None:
+        stages = self._stages()
+        total = sum(self._steps(pairs) for pairs in stages)
+        before, tensors = 0, None
+        for number, pairs in enumerate(stages, start=1):
+            shown = _after(before, total, on_progress)
+            tensors = self._trained(pairs, tensors, folder / f"stage{number}", shown)
+            before += self._steps(pairs)
+        if processes().is_main_process and tensors is not None:
+            with new_file(folder / PRETRAINED_FILE) as unfinished:
+                unfinished.write_bytes(save(tensors))
+            for stage in folder.glob("stage*"):
+                shutil.rmtree(stage, ignore_errors=True)
+        processes().wait_for_everyone()
+
+    def _stages(self) -> list[list[Question]]:
+        """The foreign texts of each stage: short ones first, one share more each time, all lengths in the last."""
+        tokenizer, seed = self.base.tokenizer, self.config.alignment.seed
+        pieces = word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))])
+        stages: list[list[Question]] = []
+        for number, longest in enumerate(lengths := [*self.config.projector.pretrain_lengths, None]):
+            start, end = (_share(self.config.projector.pretrain_pairs, n, len(lengths)) for n in (number, number + 1))
+            fits = partial(_fits, tokenizer, longest)
+            stages.append(general_pairs(self.texts, end - start, seed + number, pieces=pieces, fits=fits, first=start))
+        return [pairs for pairs in stages if pairs]
+
+    def _steps(self, pairs: Sequence[Question]) -> int:
+        return -(-len(pairs) // self.config.projector.pretrain_batch_size)
+
+    def _trained(
+        self, pairs: Sequence[Question], start: dict[str, Tensor] | None, folder: Path, on_progress: Progress
+    ) -> dict[str, Tensor]:
+        """The projector after a stage, from disk where it was ended before; `start` is None for the first one."""
+        path = folder / PRETRAINED_FILE
+        if path.is_file():
+            return load_file(path)
         projector, readout = self.config.projector, self._readout
         store = StateStore(folder / "states")
-        tokenizer = self.base.tokenizer
-        pieces = word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))])
-        pairs = general_pairs(self.texts, projector.pretrain_pairs, self.config.alignment.seed, pieces=pieces)
         fill_forced(store, lambda: self.expert, pairs, readout, on_progress)
         states = store.load_forced(pairs)
         kept = {"seed", "batch_tokens", "prefix_cache_gb", "checkpoint_every"}  # what changes no result, and the seed
@@ -129,25 +164,43 @@ class Pretraining:
         torch.manual_seed(settings.seed)
         shape = ProjectorShape(states[0].shape[-1], self.base.hidden_size, readout.slots, len(readout.layers))
         module = Projector(projector, shape)
-        first = WARM_START_PAIRS
-        targets = None
-        if projector.warm_start == "regression":
-            targets = warm_start_targets(self.base, [pair.answers[0] for pair in pairs[:first]], readout.slots)
-        module.initialise(states[:first], self.base.table.weight, targets)
+        if start is not None:
+            module.load_state_dict(start)
+        else:
+            first = WARM_START_PAIRS
+            targets = None
+            if projector.warm_start == "regression":
+                targets = warm_start_targets(self.base, [pair.answers[0] for pair in pairs[:first]], readout.slots)
+            module.initialise(states[:first], self.base.table.weight, targets)
         with frozen(self.base.model, "the base"):
-            aligned = Alignment(
-                self.base,
-                module,
-                settings,
-                folder,
-                on_progress=lambda _, done, total, note="": on_progress("pretraining", done, total, note),
-            ).train(examples)
+            run = Alignment(self.base, module, settings, folder, on_progress=on_progress)
+            tensors = run.train(examples).tensors
         if processes().is_main_process:
-            with new_file(folder / PRETRAINED_FILE) as partial:
-                partial.write_bytes(save(aligned.tensors))
-            shutil.rmtree(store.folder, ignore_errors=True)
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            with new_file(path) as unfinished:
+                unfinished.write_bytes(save(tensors))
         processes().wait_for_everyone()
+        return tensors
+
+
+def _share(total: int, stages: int, of: int) -> int:
+    """How many of `total` texts the first `stages` of `of` stages take: one share, two, three, …"""
+    return total * stages * (stages + 1) // (of * (of + 1))
+
+
+def _fits(tokenizer: PreTrainedTokenizerBase, longest: int | None, text: str) -> bool:
+    return longest is None or len(encode_answer(text, tokenizer)) <= longest + 1  # with the end of the turn
+
+
+def _after(before: int, steps: int, on_progress: Progress) -> Progress:
+    """Shows a stage's steps as those of the whole pretraining."""
+
+    def shown(step: str, done: int, total: int, note: str = "") -> None:
+        if step == "projector":
+            on_progress("pretraining", before + done, steps, note)
+        else:
+            on_progress(step, done, total, note)
+
+    return shown
 
 
 def _acquire(lock: FileLock, on_progress: Progress) -> None:
