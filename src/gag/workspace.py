@@ -45,6 +45,21 @@ class Workspace:
         made = self.data(domain) / "qa.jsonl"
         return made if made.is_file() else None
 
+    def passage_files(self, domain: str) -> tuple[Path | None, Path | None]:
+        """The file of a domain's passages, or else of its documents, to be cut into them; both may be None.
+
+        What gag.yaml names comes before what ingest made.
+        """
+        given, data = self.domain(domain), self.data(domain)
+        if given.passages is not None:
+            return self.path(given.passages), None
+        if given.documents is not None:
+            return None, self.path(given.documents)
+        passages, documents = data / "passages.jsonl", data / "documents.jsonl"
+        if passages.is_file():
+            return passages, None
+        return None, documents if documents.is_file() else None
+
     def domain(self, name: str) -> DomainConfig:
         """What gag.yaml says of a domain; its defaults where it says nothing."""
         return self.config.domains.get(check_domain_name(name), DomainConfig())

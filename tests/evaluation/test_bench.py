@@ -240,6 +240,22 @@ def test_variants_share_runs_but_not_modules(small: dict[str, Any], tmp_path: Pa
     assert fakes.opened[2].config.alignment.max_steps == 1
 
 
+def test_depth_is_of_every_domain_with_passages_also_ingested_ones(small: dict[str, Any], tmp_path: Path) -> None:
+    small["tables"] = {"main": None, "depth": {"k": [1]}}
+    _, place = run(small, tmp_path / "out")
+    questions(place.workspace.data("plants") / "test.jsonl", 2)
+    (place.workspace.data("plants") / "passages.jsonl").write_text("{}")
+    tree = {
+        "workspace": str(place.workspace.root),
+        "methods": ["base"],
+        "metrics": ["token_f1"],
+        "tables": {"depth": {"k": [1]}},
+    }
+    tree["domains"] = {"plants": {"test": str(place.workspace.data("plants") / "test.jsonl")}}
+    found, _ = run(tree, tmp_path / "other")
+    assert {(row.dataset, row.method) for row in found.rows if row.table == "depth"} == {("plants", "k = 1")}
+
+
 def test_costs_are_measured_one_at_a_time_and_kept(small: dict[str, Any], tmp_path: Path) -> None:
     small |= {"metrics": ["token_f1"], "tables": {"cost": {"questions": 2}}}
     found, _ = run(small, tmp_path / "out")

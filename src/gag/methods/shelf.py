@@ -232,18 +232,15 @@ class Shelf:
         return ExpertPool(self.copy_config, self.workspace.root)
 
     def _read_passages(self, domain: str) -> list[Passage]:
-        config, data = self.workspace.domain(domain), self.workspace.data(domain)
-        if config.passages is not None:
-            return read_passages(self.workspace.path(config.passages))
-        if config.documents is not None:
-            return self._cut(read_documents(self.workspace.path(config.documents)))
-        if (data / "passages.jsonl").is_file():
-            return read_passages(data / "passages.jsonl")
-        if (data / "documents.jsonl").is_file():
-            return self._cut(read_documents(data / "documents.jsonl"))
+        passages, documents = self.workspace.passage_files(domain)
+        if passages is not None:
+            return read_passages(passages)
+        if documents is not None:
+            return self._cut(read_documents(documents))
         raise InputError(
             f"The domain {domain} has no passages to retrieve.",
-            f"Set domains.{domain}.passages or .documents in gag.yaml, or put documents.jsonl into {data}.",
+            f"Set domains.{domain}.passages or .documents in gag.yaml, or put documents.jsonl into "
+            f"{self.workspace.data(domain)}.",
         )
 
     def _cut(self, documents: list[Document]) -> list[Passage]:

@@ -181,8 +181,7 @@ class Bench:
 
     def _with_passages(self) -> list[str]:
         """Domains that have something to retrieve from."""
-        sections = self.place.workspace.config.domains
-        return [name for name in self.place.domains if sections[name].passages or sections[name].documents]
+        return [name for name in self.place.domains if any(self.place.workspace.passage_files(name))]
 
     def _kept_general(self, questions: QuestionSet, results: Mapping[str, Evaluated]) -> list[Row]:
         """How many general questions gag left to the base, and how many of these it answered as the base alone."""
