@@ -6,6 +6,7 @@ import json
 import shutil
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,10 +131,15 @@ def test_stages_go_from_short_texts_to_all(root: Path) -> None:
 
 def test_every_stage_goes_on_from_the_one_before(root: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        build(root, "alloys", *STAGES, "alignment.checkpoint_every=1", stop=2)
+        build(root, "alloys", *STAGES, "alignment.checkpoint_every=1", stop=3)
     assert pretrained(root) == []
     told = build(root, "alloys", *STAGES)
-    assert [done for done, _, _ in told.pretraining] == [2, 3, 4, 5, 6]  # the first stage's one step is kept
+    assert [done for done, _, _ in told.pretraining] == [
+        3,
+        4,
+        5,
+        6,
+    ]  # stage 1 and a step of stage 2 are kept
     assert {total for _, total, _ in told.pretraining} == {6}
     (path,) = pretrained(root)
     assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == [PRETRAINED_FILE]
@@ -145,9 +151,32 @@ def test_every_stage_goes_on_from_the_one_before(root: Path) -> None:
         torch.testing.assert_close(resumed[name], tensor)
 
 
+def test_what_stages_left_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("gag.training.pretraining.shutil", SimpleNamespace(rmtree=lambda *args, **options: 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            build(root, "alloys", *STAGES)
+    (path,) = pretrained(root)
+    kept = load_file(path)
+    path.unlink()  # every stage is there, only the last file is not
+    assert build(root, "alloys", *STAGES).pretraining == []
+    assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == [PRETRAINED_FILE]
+    for name, tensor in load_file(path).items():
+        torch.testing.assert_close(tensor, kept[name])
+
+
 def test_stages_that_do_not_rise_are_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match="must rise from one stage to the next"):
         open_workspace(root, overrides=["projector.pretrain_lengths=[4,4]"])
+    with pytest.raises(ConfigError, match="they need pretrain_pairs above 0"):
+        open_workspace(root, overrides=["projector.pretrain_lengths=[4]", "projector.pretrain_pairs=0"])
+
+
+def test_no_stages_change_no_key() -> None:
+    config = load_config(preset="demo").projector
+    assert "pretrain_lengths" not in config.model_dump()
+    staged = config.model_copy(update={"pretrain_lengths": (2, 4)})
+    assert staged.model_dump()["pretrain_lengths"] == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Folders that are whole or not there: written as a hidden sibling, renamed when done, removed under another name.
 
-One process at a time works on a folder; `.NAME.lock`, `.NAME.partial` and `.NAME.replaced` beside it are this file's.
+One process at a time works on a folder; `.NAME.lock`, `.NAME.partial` and `.NAME.replaced` beside it are this file's,
+and so is the `.lock` in a folder that somebody works in.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     partial, replaced = _sibling(folder, "partial"), _sibling(folder, "replaced")
     with disk_errors(f"{folder} could not be written"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with _writing(folder):
             _put_back(folder)
             shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
@@ -65,7 +66,7 @@ def new_file(path: Path) -> Iterator[Path]:
 def remove_folder(folder: Path) -> None:
     """Take `folder` away in one rename, then delete what it held; a link is removed, not what it points to."""
     removed = _sibling(folder, "removed")
-    with disk_errors(f"{folder} could not be removed"), _alone(folder):
+    with disk_errors(f"{folder} could not be removed"), _writing(folder):
         if folder.is_symlink():
             folder.unlink()
             return
@@ -77,7 +78,7 @@ def remove_folder(folder: Path) -> None:
 def restore_interrupted(folder: Path) -> None:
     """Bring back what `new_folder` was replacing when its process was killed between its two renames."""
     if not folder.exists() and _sibling(folder, "replaced").exists():
-        with disk_errors(f"{folder} could not be restored"), _alone(folder):
+        with disk_errors(f"{folder} could not be restored"), _writing(folder):
             _put_back(folder)
 
 
@@ -117,7 +118,7 @@ def _put_back(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _writing(folder: Path) -> Iterator[None]:
     lock = FileLock(_sibling(folder, "lock"), timeout=0)
     try:
         lock.acquire()

@@ -446,11 +446,14 @@ def test_model_folders_are_of_the_file_that_names_them(tmp_path: Path) -> None:
     file.write_text(
         "domains: {a: {test: t, expert: ./e}, b: {test: t, expert: owner/name}, c: {test: t, expert: 'package:p'}}\n"
         "settings: {models: {base: {source: models/small}, encoder: {source: owner/name}}, expert: {epochs: 1}}\n"
-        "judge: {encoder: {source: ../judge}}"
+        "judge: {encoder: {source: ../judge}}\n"
+        "tables: {readout: {layers: [-1], settings: {models: {expert: {source: ./other}}}}}"
     )
     config = load_bench(file)
     experts = [config.domains[name].expert for name in "abc"]
     assert experts == [str(tmp_path / "e"), "owner/name", "package:p"]
+    assert config.tables.readout is not None
+    assert config.tables.readout.settings["models"]["expert"]["source"] == str(tmp_path / "other")
     models = config.settings["models"]
     assert models["base"]["source"] == str(tmp_path / "models" / "small")
     assert models["encoder"]["source"] == "owner/name"

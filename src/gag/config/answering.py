@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from gag.config.section import Section
 
@@ -109,7 +109,8 @@ class ProjectorConfig(Section):
         (),
         description="Stages of that pretraining by the most tokens of a text, rising, [2, 4, 7] for instance; a last "
         "stage with texts of any length follows, and each stage has one share of the texts more than the one before. "
-        "Where everything must go through one slot, it learns little without them. Empty is one stage.",
+        "Where everything must go through one slot, it learns little without them. The states' mean and deviation and "
+        "the warm start are of the first stage's texts. Empty is one stage.",
     )
 
     @field_validator("pretrain_lengths")
@@ -118,6 +119,20 @@ class ProjectorConfig(Section):
         if any(length < 1 for length in value) or list(value) != sorted(set(value)):
             raise ValueError("pretrain_lengths must rise from one stage to the next, from 1 on")
         return value
+
+    @model_validator(mode="after")
+    def _stages_of_something(self) -> ProjectorConfig:
+        if self.pretrain_lengths and not self.pretrain_pairs:
+            raise ValueError("pretrain_lengths are stages of a pretraining: they need pretrain_pairs above 0")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_stages(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No `pretrain_lengths` where there are none, so that what was made before there could be any keeps its key."""
+        tree: dict[str, Any] = handler(self)
+        if not self.pretrain_lengths:
+            tree.pop("pretrain_lengths", None)
+        return tree
 
 
 class GenerationConfig(Section):

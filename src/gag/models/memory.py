@@ -9,7 +9,8 @@ from functools import cache
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE, _TRIM = 1 << 20, 128 << 20
-_THEIR_OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+THEIR_OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+"""Variables of the environment by which somebody chooses an allocator."""
 
 
 @cache
@@ -20,9 +21,9 @@ def give_back_freed_memory() -> bool:
     shapes then leave holes that nothing fits into, and a process grows to several times of what it holds
     (docs/lab-book.md). The whole process is meant. An allocator chosen in the environment is left as it is.
     """
-    if any(os.environ.get(name) for name in _THEIR_OWN):
+    if any(os.environ.get(name) for name in THEIR_OWN):
         return False
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # another C library; Windows has no CDLL(None)
         libc = ctypes.CDLL(None)
         return bool(libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, _TRIM))
     return False

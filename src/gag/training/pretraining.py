@@ -33,7 +33,7 @@ from gag.models.projector import Projector, ProjectorShape
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question, content_hash
-from gag.training.alignment import Alignment, alignment_examples
+from gag.training.alignment import CHECKPOINT, Alignment, alignment_examples
 from gag.training.counterfactual import general_pairs
 from gag.training.foreign import VERSION as FOREIGN_TEXTS
 from gag.training.foreign import word_pieces
@@ -70,7 +70,7 @@ class Pretraining:
             "pretraining",
             [self.base.fingerprint, self.expert_key],
             [[[asdict(message) for message in messages] for messages in said], self._readout.model_dump()],
-            config.projector.model_dump(exclude=set() if config.projector.pretrain_lengths else {"pretrain_lengths"}),
+            config.projector.model_dump(),
             [config.alignment.seed, list(self.texts), FOREIGN_TEXTS],
         )
 
@@ -120,11 +120,13 @@ class Pretraining:
             shown = _after(before, total, on_progress)
             tensors = self._trained(pairs, tensors, folder / f"stage{number}", shown)
             before += self._steps(pairs)
+        processes().wait_for_everyone()  # nothing of a stage goes before everybody has it
         if processes().is_main_process and tensors is not None:
             with new_file(folder / PRETRAINED_FILE) as unfinished:
                 unfinished.write_bytes(save(tensors))
-            for stage in folder.glob("stage*"):
-                shutil.rmtree(stage, ignore_errors=True)
+            for left in (*folder.glob("stage*"), folder / "states"):
+                shutil.rmtree(left, ignore_errors=True)
+            (folder / CHECKPOINT).unlink(missing_ok=True)  # with states/, what an earlier version left unfinished
         processes().wait_for_everyone()
 
     def _stages(self) -> list[list[Question]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from gag.corpus.ingest import ingest as module
 from gag.corpus.ingest import reading
 from gag.corpus.ingest.ingest import Ingest, Ingested
 from gag.corpus.ingest.report import write_report
+from gag.corpus.ingest.store import Store
 from gag.errors import BusyError, InputError, RunError
 from gag.records import read_documents, read_passages
 from gag.testing import byte_tokenizer
@@ -296,6 +299,22 @@ def test_a_damaged_store_is_said(corpus: Path, run: Run, place: Path, kept: int)
         run("papers")
     store.unlink()
     assert run("papers").totals.documents
+
+
+@pytest.mark.parametrize("column", ["parsed", "row", "cleaned", "passages"])
+def test_a_damaged_row_of_the_store_is_said(corpus: Path, run: Run, place: Path, column: str) -> None:
+    run("papers")
+    store = place / "runs" / "lab" / "ingest" / "corpus.sqlite"
+    with closing(sqlite3.connect(store, isolation_level=None)) as db:
+        db.execute(f"UPDATE documents SET {column} = ?", (b"{\0rubbish",))
+    with pytest.raises(RunError, match=r"corpus\.sqlite is damaged"), Store(store) as damaged:
+        [damaged.parsed(document.id) for document in damaged.documents()]
+
+
+def test_a_store_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    (tmp_path / "corpus.sqlite").mkdir()
+    with pytest.raises(RunError, match=r"corpus\.sqlite could not be written"):
+        Store(tmp_path / "corpus.sqlite")
 
 
 def test_one_process_at_a_time(corpus: Path, run: Run, place: Path) -> None:

@@ -21,6 +21,15 @@ import numpy.typing as npt
 
 from gag.errors import RunError
 
+DAMAGED = "not what was written"
+_DISK = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+}
 COPIES = "copies"
 """What copies were looked for among, under this name among the kept values."""
 _TABLES = """
@@ -81,8 +90,11 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
         self._touched = False
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise _explained(path, error) from None
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -99,8 +111,8 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise _explained(self.path, error) from None
+        if isinstance(error, sqlite3.DatabaseError) and (said := _explained(self.path, error)) is not error:
+            raise said from None
 
     def begin(self) -> None:
         """Open a transaction where none is open."""
@@ -227,7 +239,7 @@ class Store:
     def parsed(self, document: str) -> Any:
         """A document's parsed blocks, as they were written."""
         row = self._db.execute("SELECT parsed FROM documents WHERE id = ?", (document,)).fetchone()
-        return json.loads(zlib.decompress(row[0]))
+        return _unpacked(row[0])
 
     def put_passages(self, document: str, key: str, passages: Sequence[Sequence[Any]]) -> None:
         """Write where a document is cut."""
@@ -309,7 +321,7 @@ _DOCUMENT = (
 
 def _source(row: Sequence[Any]) -> StoredSource:
     name, digest, size, key, kind, status, about, number = row
-    return StoredSource(name, digest, size, key, kind, status, json.loads(about), number)
+    return StoredSource(name, digest, size, key, kind, status, _read(about), number)
 
 
 def _document(row: Sequence[Any]) -> StoredDocument:
@@ -317,20 +329,39 @@ def _document(row: Sequence[Any]) -> StoredDocument:
     return StoredDocument(
         id=name,
         source=source,
-        row=json.loads(about),
+        row=_read(about),
         text=text or "",
-        cleaned=json.loads(cleaned or "{}"),
+        cleaned=_read(cleaned or "{}"),
         copy_of=copy_of,
         likeness=likeness,
         clean_key=clean_key,
         chunk_key=chunk_key,
-        passages=json.loads(zlib.decompress(packed)) if packed else [],
+        passages=_unpacked(packed) if packed else [],
     )
 
 
-def _explained(path: Path, error: sqlite3.DatabaseError) -> RunError:
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+def _unpacked(packed: bytes) -> Any:
+    try:
+        return _read(zlib.decompress(packed))
+    except zlib.error as error:
+        raise sqlite3.DatabaseError(f"{DAMAGED}: {error}") from None
+
+
+def _read(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"{DAMAGED}: {error}") from None
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    """What to say of an error; the error itself where it is neither the disk's nor the file's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = None if code is None else code & 0xFF  # the rest of an extended code says where
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith((DAMAGED, "Could not decode")):
         return RunError(
             f"{path} is damaged ({error}).", "Delete it and run the same command again: every file is read anew."
         )
-    return RunError(f"{path} could not be written: {error}.", "Make room on the disk and check its permissions.")
+    if kind in _DISK:
+        return RunError(f"{path} could not be written: {error}.", "Make room on the disk and check its permissions.")
+    return error

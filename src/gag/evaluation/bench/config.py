@@ -369,6 +369,13 @@ def _absolute(tree: Mapping[str, Any], home: Path, data: Path | None, origin: st
             key: _path(v, home, data, origin) if key in _TABLE_PATHS else v for key, v in tables["routing"].items()
         }
         out["tables"] = {**tables, "routing": routing}
+    if isinstance(out.get("tables"), Mapping):
+        out["tables"] = {
+            name: {**section, "settings": _local_models(section["settings"], home)}
+            if isinstance(section, Mapping) and isinstance(section.get("settings"), Mapping)
+            else section
+            for name, section in out["tables"].items()
+        }
     for part in ("settings", "judge"):
         if isinstance(out.get(part), Mapping):
             out[part] = _local_models(out[part], home)
