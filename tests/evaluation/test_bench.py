@@ -339,6 +339,7 @@ def test_a_workspace_that_exists(small: dict[str, Any], tmp_path: Path) -> None:
         ({"tables": {"stages": {"domains": ["x"]}}}, "names the domain x"),
         ({"tables": {"routing": {"pool": "x"}}}, "pool and prototypes_from go together"),
         ({"tables": {"depth": {"k": [0]}}}, "at least 1"),
+        ({"general": {"../x": {"path": "x"}}}, "'../x' cannot be a set's name"),
         ({"general": {"alloys": {"path": "x"}}}, "alloys is a domain and a general set"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from importlib import resources
@@ -214,6 +215,14 @@ class BenchConfig(Section):
     def _domain_names(cls, value: dict[str, BenchDomain]) -> dict[str, BenchDomain]:
         for name in value:
             check_domain_name(name)
+        return value
+
+    @field_validator("general")
+    @classmethod
+    def _set_names(cls, value: dict[str, GeneralSet]) -> dict[str, GeneralSet]:
+        for name in value:
+            if not re.fullmatch(r"\w[\w.+-]*", name):
+                raise ValueError(f"{name!r} cannot be a set's name, which names files too: letters, digits, . + - _")
         return value
 
     @model_validator(mode="after")
