@@ -74,11 +74,12 @@ def test_from_a_file_to_a_report(gag: Callable[..., Any], bench: Path, tmp_path:
     assert same["value"] == stayed["value"], "what is routed general is answered by the base, untouched"
     assert not (out / "workspace" / "modules" / "adjuvant" / ".lock").exists()
 
-    answers = {path.name: path.read_bytes() for path in (out / "answers").iterdir()}
+    answers = {path: path.read_bytes() for path in (out / "answers").glob("*/*.jsonl")}
+    assert answers
     again = gag("bench", "bench.yaml", "--out", "results", "--json", cwd=bench.parent)
     assert again.code == 0, again.err
     assert json.loads(again.out)["rows"] == rows
-    assert {path.name: path.read_bytes() for path in (out / "answers").iterdir()} == answers
+    assert {path: path.read_bytes() for path in (out / "answers").glob("*/*.jsonl")} == answers
     # What it made is a workspace like any other.
     asked = gag("ask", "what does adjuvant 1 bind?", "--json", cwd=out / "workspace")
     assert asked.code == 0, asked.err
@@ -133,14 +134,14 @@ def test_the_disk_is_full(gag: Callable[..., Any], bench: Path, monkeypatch: pyt
     real = os.fsync
 
     def full(handle: int) -> None:
-        if os.readlink(f"/proc/self/fd/{handle}").endswith("base-adjuvant.jsonl"):
+        if os.readlink(f"/proc/self/fd/{handle}").endswith("adjuvant/base.jsonl"):
             raise OSError(28, "No space left on device")
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
     ran = gag("bench", "bench.yaml", "--out", "results", cwd=bench.parent)
     assert ran.code == 1
-    assert "base-adjuvant.jsonl could not be written: No space left on device" in ran.error[0]
+    assert "base.jsonl could not be written: No space left on device" in ran.error[0]
 
 
 @pytest.mark.parametrize(
