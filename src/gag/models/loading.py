@@ -32,7 +32,6 @@ from gag.config import ModelConfig
 from gag.errors import ModelError
 from gag.models.device import choose_device, choose_dtype
 from gag.models.fingerprint import frozen, identity_fingerprint, weights_checksum
-from gag.models.memory import give_back_freed_memory
 from gag.models.packaged import cache_folder, converted_gguf, package_model, quiet_transformers
 
 __all__ = [
@@ -97,7 +96,6 @@ def load_tokenizer(config: ModelConfig, *, root: Path | None = None) -> PreTrain
 
 
 def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedModel:
-    give_back_freed_memory()
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)
     if config.attention == "flash_attention_2":
