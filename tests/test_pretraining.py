@@ -151,6 +151,17 @@ def test_every_stage_goes_on_from_the_one_before(root: Path) -> None:
         torch.testing.assert_close(resumed[name], tensor)
 
 
+def test_a_stage_starts_with_the_weights_of_the_one_before(root: Path) -> None:
+    still = (*STAGES, "projector.pretrain_learning_rate=1e-30")
+    with pytest.raises(KeyboardInterrupt):
+        build(root, "alloys", *still, stop=2)
+    (first,) = (root.parent / "cache" / "projectors").glob(f"*/stage1/{PRETRAINED_FILE}")
+    kept = load_file(first)
+    build(root, "alloys", *still)
+    for name, tensor in load_file(pretrained(root)[0]).items():
+        torch.testing.assert_close(tensor, kept[name])
+
+
 def test_what_stages_left_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("gag.training.pretraining.shutil", SimpleNamespace(rmtree=lambda *args, **options: 1 / 0))
