@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,41 @@ def test_rubbish(gag: Callable[..., Any], bench: Path, arguments: list[str], wha
     assert ran.code in (1, 2)
     assert what in ran.error[0]
     assert "should not" not in ran.error[0]
+
+
+def test_other_choices_rebuild_every_domain_before_it_is_asked(
+    gag: Callable[..., Any], bench: Path, questions: Callable[..., Path]
+) -> None:
+    """A module of an earlier run lies where the new one will be: the answers must be the new one's."""
+    tree = yaml.safe_load(bench.read_text("utf-8"))
+    questions(bench.parent / "polymers.jsonl", [f"how long is polymer {number}?" for number in range(5)])
+    tree["domains"]["polymers"] = {"qa": "polymers.jsonl", "test": "polymers.jsonl"}
+    tree |= {"methods": ["base", "gag-oracle", "gag"], "tables": {}, "general": {}}
+    bench.write_text(yaml.safe_dump(tree), "utf-8")
+    assert gag("bench", "bench.yaml", "--out", "results", cwd=bench.parent).code == 0
+    other = ("--set", "settings.alignment.max_steps=9", "--set", "settings.alignment.learning_rate=0.1")
+    again = gag("bench", "bench.yaml", "--out", "results", "--json", *other, cwd=bench.parent)
+    fresh = gag("bench", "bench.yaml", "--out", "fresh", "--json", *other, cwd=bench.parent)
+    assert again.code == fresh.code == 0, again.err + fresh.err
+
+    def told(ran: Any) -> list[Any]:
+        rows = [row for row in ran.json["rows"] if row["metric"] == "nll" and row["table"] == "main"]
+        return [[row["method"], row["dataset"], row["value"]] for row in rows]
+
+    assert told(again) == told(fresh)
+
+
+def test_a_strangers_broken_module_stops_nothing(gag: Callable[..., Any], bench: Path, lab: Path) -> None:
+    built = gag("build", "adjuvant", "--qa", "../qa.jsonl", cwd=lab)
+    assert built.code == 0, built.err
+    shutil.copytree(lab / "modules" / "adjuvant", lab / "modules" / "old")
+    (lab / "modules" / "old" / "projector.safetensors").write_bytes(b"")
+    tree = {"domains": {"adjuvant": {"test": "test.jsonl"}}, "methods": ["base", "gag-oracle", "gag"]}
+    tree |= {"metrics": ["token_f1"], "general": {"trivia": {"path": "test.jsonl"}}, "tables": {"general": {}}}
+    tree["tables"] = {"general": {"methods": ["base", "gag"]}, "routing": {}}
+    bench.write_text(yaml.safe_dump(tree), "utf-8")
+    ran = gag("bench", "bench.yaml", "--workspace", "lab", "--out", "out", "--json", cwd=lab.parent)
+    assert ran.code == 0, ran.err
+    main = {row["method"] for row in ran.json["rows"] if row["table"] == "main"}
+    assert main == {"base", "gag-oracle", "gag"}
+    assert any(row["table"] == "routing" for row in ran.json["rows"]), "their own banks, not made of pairs"

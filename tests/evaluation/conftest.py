@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gag.evaluation.answers import Outcome
-from gag.evaluation.bench.config import BenchConfig, parse_bench
+from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.found import Found, Problem
+from gag.evaluation.bench.loading import parse_bench
 from gag.evaluation.routing_tables import MapPoint, PrototypeMap, RoutingResult
 from gag.evaluation.runner import Evaluated, scored
 from gag.evaluation.table import Row
-from gag.records import GENERAL, Answer, Question, Route
+from gag.records import GENERAL, Answer, Question, Route, write_jsonl
 from gag.routing.accuracy import RoutingAccuracy, wilson
 
 EVIL = '</script><img src=x onerror="document.title=\'owned\'"> & <b>bold</b> \u2028 "quoted"'
@@ -196,3 +198,33 @@ def make_found() -> Callable[..., Found]:
 def tree() -> dict[str, Any]:
     """A bench file."""
     return bench_tree()
+
+
+def write_numbered(path: Path, count: int, **more: Any) -> str:
+    """A JSONL of `count` questions, q0 and on."""
+    write_jsonl(
+        path, [{"id": f"q{i}", "question": f"what is {i}?", "answers": [f"it is {i}"], **more} for i in range(count)]
+    )
+    return str(path)
+
+
+@pytest.fixture
+def questions() -> Callable[..., str]:
+    """`questions(path, count)` writes a JSONL file."""
+    return write_numbered
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> dict[str, Any]:
+    """A bench of two domains, the first with documents, and a general set."""
+    documents = tmp_path / "docs.jsonl"
+    write_jsonl(documents, [{"id": "d", "text": "An alloy."}])
+    domain = {"qa": write_numbered(tmp_path / "qa.jsonl", 6), "test": write_numbered(tmp_path / "test.jsonl", 5)}
+    return {
+        "domains": {"alloys": {**domain, "documents": str(documents)}, "plants": domain},
+        "general": {"trivia": {"path": write_numbered(tmp_path / "general.jsonl", 4)}},
+        "methods": ["base", "gag", "rag"],
+        "metrics": ["nll", "token_f1"],
+        "batch_size": 2,
+        "tables": {"general": {}},
+    }

@@ -86,6 +86,11 @@ SAME = [
     ("220 quenching constants", "They found 220."),
     ("July 19, 2019 Annual", "Annual, on July 19, 2019"),
     ("2019-07-19", "2019-07-19"),
+    ("100 mcg", "0.1 mg"),
+    ("5 mEq/L", "5 mEq/L"),
+    ("120 mm Hg", "120 mmHg"),
+    ("290 mOsm/kg", "0.29 Osm/kg"),
+    ("5 kIU/L", "5 kIU/L"),
 ]
 DIFFERENT = [
     ("148 nm", "148"),
@@ -122,6 +127,11 @@ DIFFERENT = [
     ("40", "$-40$"),
     ("5", "10^999 years"),
     ("5", "1e999 or 1.5×10^500"),
+    ("100 mcg", "100 mg"),
+    ("5 mEq/L", "5 mmol/L"),
+    ("120 mm Hg", "120 mm"),
+    ("5 kIU/L", "5 mg"),
+    ("5 kIU/L", "5"),
 ]
 
 

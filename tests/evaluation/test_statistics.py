@@ -52,6 +52,9 @@ def test_one_value_and_constant_values_have_no_width() -> None:
     assert constant.low == constant.mean == constant.high == 0.1
     assert constant.excludes_zero
     assert not mean_interval([0.0] * 7).excludes_zero
+    assert mean_interval([0.5] * 6).excludes_zero
+    assert not mean_interval([0.5] * 5).excludes_zero  # by chance alone all five agree once in sixteen times
+    assert not mean_interval([0.5] * 20, clusters=[n % 5 for n in range(20)]).excludes_zero
 
 
 def test_pairing_cancels_what_is_hard_for_both() -> None:

@@ -81,7 +81,7 @@ def _config(
     *,
     quick: bool,
 ) -> BenchConfig:
-    from gag.evaluation.bench.config import bench_preset_names, load_bench
+    from gag.evaluation.bench.loading import bench_preset_names, load_bench
 
     if file is None and preset is None:
         raise ConfigError(

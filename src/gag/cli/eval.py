@@ -151,7 +151,7 @@ def _of_shelf(place: Workspace, wanted: _Wanted, asked: Sequence[Question]) -> M
             started = time.perf_counter()
             outcomes = _ask(made, asked, on_progress, nll="nll" in names)
             seconds = time.perf_counter() - started
-    for problem in shelf.left_out:
+    for problem in shelf.left_out.values():
         warn(f"left out: {problem.message} {problem.hint}")
     evaluated = scored(made.name, outcomes, names)
     return Measured(evaluated, wanted.domain or _common(asked), seconds, list(shelf.remarks.values()))
@@ -178,7 +178,7 @@ def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
     """The metrics' names; raises ConfigError for one that is not measured here, with the nearest that is."""
     from gag.evaluation.citations import CITATION_METRICS
     from gag.evaluation.graph_answers import GRAPH_METRICS, PATH_METRICS
-    from gag.evaluation.metrics import METRICS
+    from gag.evaluation.metrics import METRICS, check_metrics
     from gag.evaluation.runner import COSTS
 
     usual = GRAPH_METRICS if on_graph else DEFAULT_METRICS
@@ -194,6 +194,7 @@ def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
             raise ConfigError(f"gag eval does not measure {name!r}{where}.{guess}", f"It measures: {', '.join(known)}.")
     if not names:
         raise ConfigError("--metrics names no metric.", f"For instance: --metrics {','.join(usual)}")
+    check_metrics(name for name in names if name in METRICS)  # before any question is asked
     return names
 
 

@@ -134,15 +134,12 @@ def _group() -> None:
 
 def _questions(place: Workspace, name: str, qa: Path | None) -> list[Question]:
     """The pairs of `--qa`, else the domain's; of synthesised ones those that were not kept for testing."""
-    from gag.records import read_questions
+    from gag.corpus.synthesis.splits import pairs_not_for_testing
 
     path = qa or place.qa(name)
     if path is None:
         raise InputError(f"The domain {name} has no pairs.", "Name a file: --qa FILE.jsonl")
-    found = [q for q in read_questions(path, require_answers=True) if q.meta.get("split") != "test"]
-    if not found:
-        raise InputError(f"{path} holds pairs for testing only.", "Name a file to train on: --qa FILE.jsonl")
-    return found
+    return pairs_not_for_testing(path)
 
 
 def _make(shelf: Shelf, name: str, questions: list[Question], config: RaftConfig, yes: bool) -> Made:

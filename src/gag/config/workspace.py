@@ -36,14 +36,16 @@ class DomainConfig(Section):
     style: str = Field("", description="How answers should read, one sentence; may be empty.")
     qa: str | None = Field(None, description="JSONL of question-answer pairs that the expert learns.")
     align_qa: str | None = Field(None, description="JSONL of pairs that the projector learns; null takes qa.")
-    documents: str | None = Field(None, description="JSONL of plain documents for continued pretraining.")
+    documents: str | None = Field(
+        None, description="JSONL of plain documents: for continued pretraining, and for what rag, xrag and raft read."
+    )
     passages: str | None = Field(
         None, description="JSONL of passages that rag, xrag and raft read; null cuts `documents` into passages."
     )
     dev_qa: str | None = Field(
         None,
         description="JSONL of pairs that no training sees, on which gag-or-rag chooses its threshold; null takes pairs "
-        "of qa whose answers align_qa does not hold.",
+        "of qa whose answers align_qa does not hold, or, where there are none, pairs that were trained on.",
     )
     expert: str | None = Field(
         None, description="A domain model that already exists (hub id, folder or PEFT adapter): training is skipped."

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gag.evaluation.bench.config import JudgeConfig
+from gag.evaluation.bench.inputs import local_weights
 from gag.evaluation.kept import KeptScores
 from gag.evaluation.runner import Judge
 from gag.evaluation.similarity import load_bertscore, load_similarity
@@ -46,7 +47,7 @@ def judges(config: JudgeConfig, folder: Path) -> Mapping[str, Judge]:
     def sts() -> Judge:
         return load_similarity(config.encoder, max_length=config.max_tokens)
 
-    make = content_hash(config.model_dump())[:24]
+    make = content_hash(config.model_dump(), local_weights(config.encoder.source))[:24]
     return {
         name: KeptJudge(folder / f"{name}.jsonl", make, load) for name, load in (("bertscore", bertscore), ("sts", sts))
     }

@@ -70,6 +70,9 @@ def _one(method: Method, question: Question) -> tuple[float | None, float, int]:
         answer = method.answer([question])[0]
         return None, time.perf_counter() - started, answer.completion_tokens
     item, base = method.preparing.prepare([question])[0], method.preparing.base
+    if item.completion is not None:  # the method had to see the whole answer before it could give it
+        total = time.perf_counter() - started
+        return total, total, len(item.completion.ids) + 1
     vectors = None if item.vectors is None else item.vectors.unsqueeze(0)
     first: float | None = None
     said = ""

@@ -14,7 +14,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -204,6 +204,12 @@ REGISTRY: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metri
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TEXT})
 """Every metric that needs no model, by name; `fact_recall` takes the accepted values in place of the answers."""
+
+
+def check_metrics(names: Iterable[str]) -> None:
+    """Try each of METRICS on a text; raises MissingExtra where what one needs is not installed."""
+    for name in names:
+        METRICS[name]("1 nm", ["1 nm"])
 
 
 def _check(answers: Sequence[str], *, needed: bool) -> None:

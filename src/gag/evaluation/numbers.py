@@ -50,6 +50,9 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe
 _SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u2008\u3000\t\n\r\v\f"), " ") | {0x2009: "\u2009", 0x202F: "\u2009"}
 _DIGIT_GROUPS = re.compile(r"(?<![\d.,\u2009'’])\d{1,3}(?:[\u2009'’]\d{3})+(?![\d\u2009'’])")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_MERCURY = re.compile(r"\b([mc]m) ?Hg\b")
+_UNREAD = re.compile(r"[ -]?([a-zµ]{1,2}[A-Z][A-Za-z]{0,3}(?:/[A-Za-zµ]+)?)(?!\w)")
+"""What is no word and must be a unit's symbol, though none that is known here: mKat, kIU/L."""
 _DEGREES = re.compile(r"(?:°|º|˚|\bdegrees?\b|\bdeg\.?) ?(celsius|centigrade|fahrenheit|C\b|F\b)", re.IGNORECASE)
 
 
@@ -57,7 +60,7 @@ _DEGREES = re.compile(r"(?:°|º|˚|\bdegrees?\b|\bdeg\.?) ?(celsius|centigrade|
 class Quantity:
     """A value, or a range from `low` to `high`, with its unit; `relation` is "<" or ">" where only a bound is stated.
 
-    `uncertainty` is what follows ±, in its own unit or that of the value.
+    `uncertainty` is what follows ±, in its own unit or that of the value; `symbol` is a unit's that is not known here.
     """
 
     low: float
@@ -66,14 +69,16 @@ class Quantity:
     uncertainty: float | None = None
     uncertainty_unit: Unit = NO_UNIT
     relation: str = ""
+    symbol: str = ""
 
 
 def number_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """1 when every quantity of an accepted answer is stated in the prediction, in whatever unit, else 0.
 
     Equal means equal: 148.2 nm is not 148 nm, a range is not its middle, "more than 5" is not 5. An accepted number
-    without a unit leaves the unit open (GSM8K's 40 is met by "$40"); one with a unit wants one. An uncertainty is
-    compared where both state it. Answers without a number are passed over; raises InputError when none has one.
+    without a unit leaves the unit open (GSM8K's 40 is met by "$40"); one with a unit wants one, and one with a symbol
+    that is not known here that very symbol. An uncertainty is compared where both state it. Answers without a number
+    are passed over; raises InputError when none has one.
     """
     wanted = [quantities for answer in answers if (quantities := read_quantities(answer))]
     if not wanted:
@@ -112,6 +117,8 @@ def same(said: Quantity, gold: Quantity) -> bool:
     """Whether `said` states `gold`; a gold quantity without a unit takes any."""
     if said.relation != gold.relation or (said.unit.kind and gold.unit.kind and said.unit.kind != gold.unit.kind):
         return False
+    if gold.symbol and gold.symbol != said.symbol:
+        return False
     if not gold.unit.factors and _close(said.low, gold.low) and _close(said.high, gold.high):
         return True
     ours, theirs = scale(said.unit.factors), scale(gold.unit.factors)
@@ -147,7 +154,8 @@ def _quantities(text: str, *, ends: bool) -> Iterator[Quantity]:
         second, loose = _range_end(text, number.start(), first)
         if second is None:
             quantity, position = _with_uncertainty(text, first)
-            yield replace(quantity, relation=relation)
+            unread = None if quantity.unit.factors else _UNREAD.match(text, position)
+            yield replace(quantity, relation=relation, symbol=unread[1] if unread else "")
             continue
         position = second.end
         unit = first.unit if first.unit.factors else second.unit
@@ -252,6 +260,7 @@ def _plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_SPACES).replace("\u2009", "\ue000"))
     text = text.replace("\ue000", "\u2009").translate(_DASHES).replace("℃", "°C").replace("℉", "°F")
     text = _DIGIT_GROUPS.sub(lambda group: re.sub(r"[\u2009'’]", "", group[0]), text).replace("\u2009", " ")
+    text = _MERCURY.sub(r"\1Hg", text)
     text = _DEGREES.sub(lambda degrees: "°" + ("F" if degrees[1][0] in "fF" else "C"), text)
     text = re.sub(r"\bper ?cent\b", "%", re.sub(r" {2,}", " ", text), flags=re.IGNORECASE)
     text = re.sub(r"\bminus (?=\.?\d)", "-", text, flags=re.IGNORECASE)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gag.domain import check_encoder, list_modules
 from gag.errors import ConfigError, InputError
-from gag.evaluation.bench.place import Place
+from gag.evaluation.bench.place import Place, keeps_modules
 from gag.evaluation.kept import keep, read_kept
 from gag.evaluation.table import Row
 from gag.models.loading import load_encoder
@@ -102,13 +103,15 @@ def workspace_routing(place: Place, on_progress: Progress) -> tuple[RoutingResul
     if kept is None:
         router = _workspace_router(place, on_progress)
         embeddings = router.encoder.encode([q.question for q in questions])
+        order += [name for name in router.routes if name not in (GENERAL, *order)]
         stages = grow(router, order, questions, embeddings)
         found = RoutingResult(OWN, place.workspace.config.models.encoder.source, tuple(order), tuple(stages))
         points = _map(router, questions, embeddings)
         kept = {"result": asdict(found), "map": asdict(points)}
         keep(path, key, kept)
-    on_progress("routing", 1, 1, f"{len(order) + 1} routes, {len(questions)} questions")
-    return _result(kept["result"]), _map_of(kept["map"])
+    result = _result(kept["result"])
+    on_progress("routing", 1, 1, f"{len(result.added) + 1} routes, {len(questions)} questions")
+    return result, _map_of(kept["map"])
 
 
 def pool_routing(place: Place, on_progress: Progress) -> RoutingResult:
@@ -141,9 +144,18 @@ def pool_routing(place: Place, on_progress: Progress) -> RoutingResult:
 
 
 def _workspace_router(place: Place, on_progress: Progress) -> Router:
-    """General and every domain's bank, built where it is not there; no language model is loaded."""
+    """General and every domain's bank, built where it is not there; no language model is loaded.
+
+    Where modules are asked as they are, the banks are theirs, and `gag` routes to each that is there.
+    """
     workspace = place.workspace
     router = general_router(workspace.config, root=workspace.root)
+    if keeps_modules(place.config, workspace):
+        for listed in list_modules(workspace.modules):
+            if listed.module is not None:
+                check_encoder(listed.module, router.encoder.fingerprint)
+                router.attach(listed.module.name, listed.module.prototypes())
+        return router
     for name in place.domains:
         path: Path = Build(workspace, name, on_progress=on_progress).run(Build.prototypes)
         router.attach(name, load_file(path)["prototypes"])

@@ -16,6 +16,9 @@ from gag.errors import InputError
 
 _DRAWS_AT_ONCE = 2_000_000  # random indices held at a time: 16 MB each for the indices, sums and sizes
 
+FEWEST = 6
+"""Independent units that can show a difference: of five, chance alone leans all to one side once in sixteen times."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -24,7 +27,7 @@ class Interval:
     """A mean over `n` questions and the ends of its interval; `units` is how many independent units were resampled.
 
     `units` is the number of clusters where there are any, else `n`. With one unit the interval has no width and
-    says nothing.
+    says nothing; of a few that happen to agree the bootstrap makes too narrow a one.
     """
 
     mean: float
@@ -35,8 +38,8 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero; never so with a single unit."""
-        return self.units > 1 and (self.low > 0 or self.high < 0)
+        """Whether the whole interval lies on one side of zero; never so with fewer than FEWEST units."""
+        return self.units >= FEWEST and (self.low > 0 or self.high < 0)
 
 
 def mean_interval(

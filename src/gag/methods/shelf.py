@@ -85,8 +85,8 @@ class Shelf:
     """One base, system and workspace for all methods; `method` builds, and where needed trains, any of them once.
 
     `system` may be given loaded; `generation` takes the place of the workspace's and the modules' own. `left_out` are
-    the problems of modules that could not be attached, `remarks` what an evaluation should say beside its numbers,
-    `tuned` the adapters on copies of the base, by name.
+    the problems of modules that could not be attached, by domain, `remarks` what an evaluation should say beside its
+    numbers, `tuned` the adapters on copies of the base, by name.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Shelf:
         generation: GenerationConfig | None = None,
     ) -> None:
         self.workspace, self.on_progress, self.generation = workspace, on_progress, generation
-        self.left_out: list[GagError] = []
+        self.left_out: dict[str, GagError] = {}
         self.remarks: dict[str, str] = {}
         self.tuned: dict[str, TunedCopy] = {}
         self._given = system
@@ -173,6 +173,7 @@ class Shelf:
 
         Raises the first problem where none can be.
         """
+        self.left_out = {}
         for listed in list_modules(self.workspace.modules):
             try:
                 if listed.problem is not None:
@@ -180,10 +181,9 @@ class Shelf:
                 if listed.module is not None and listed.module.name not in self.system.domains:
                     self.system.attach(listed.module.folder)
             except (DomainError, ModelError) as error:
-                if str(error) not in map(str, self.left_out):
-                    self.left_out.append(error)
+                self.left_out[listed.folder.name] = error
         if self.left_out and not self.system.domains:
-            raise self.left_out[0]
+            raise next(iter(self.left_out.values()))
 
     @cached_property
     def token_encoder(self) -> TokenEncoder:

@@ -63,14 +63,19 @@ def training_pairs(path: Path, made: Path) -> list[Question]:
 
     Raises InputError for what `read_questions` refuses, and where every pair is for testing.
     """
-    questions = read_questions(path, require_answers=True)
     if path.resolve() != made.resolve():
-        return questions
+        return read_questions(path, require_answers=True)
+    return pairs_not_for_testing(path)
+
+
+def pairs_not_for_testing(path: Path) -> list[Question]:
+    """The pairs of a file but those whose field `split` says test; raises InputError where none is left."""
+    questions = read_questions(path, require_answers=True)
     kept = [q for q in questions if q.meta.get("split") != "test"]
     if not kept:
         raise InputError(
-            f"All pairs in {path} are of documents kept for testing.",
-            "Lower synthesis.test_share and synthesise again, or name other pairs with --qa FILE.jsonl.",
+            f"All pairs in {path} are kept for testing (split: test).",
+            "Lower synthesis.test_share and synthesise again, or name other pairs (qa).",
         )
     return kept
 

@@ -12,7 +12,7 @@ from gag.evaluation.answers import AnswerLog, Outcome, ask, file_name
 from gag.evaluation.bench.found import Problem
 from gag.evaluation.bench.place import Place, QuestionSet
 from gag.evaluation.kept import keep, read_kept
-from gag.evaluation.metrics import METRICS
+from gag.evaluation.metrics import METRICS, check_metrics
 from gag.evaluation.runner import Evaluated, Judge, scored
 from gag.methods.method import BaseBacked, Method
 from gag.progress import Progress, silent
@@ -103,7 +103,7 @@ class Asker:
                 if metric in self.judges:
                     self.judges[metric](["a"], [["a"]])
                 elif metric in METRICS:
-                    METRICS[metric]("a", ["a"])
+                    check_metrics([metric])
             except Exception as error:
                 self.problem("metrics", metric, "all sets", error)
                 self._working[metric] = False

@@ -20,6 +20,7 @@ from gag.evaluation.bench.place import Place, QuestionSet
 from gag.evaluation.latency import timed
 from gag.evaluation.routing_tables import pool_routing, workspace_routing
 from gag.evaluation.runner import COSTS, Evaluated, Judge
+from gag.evaluation.statistics import FEWEST
 from gag.evaluation.table import Row
 from gag.methods.method import Method
 from gag.progress import Progress, silent
@@ -27,10 +28,24 @@ from gag.records import GENERAL, Question, content_hash
 from gag.workspace import Workspace
 
 UNALIGNED: Mapping[str, Any] = {
-    "projector": {"pretrain_pairs": 0},
+    "projector": {"pretrain_pairs": 0, "pretrain_lengths": []},
     "alignment": {"max_steps": 1, "learning_rate": 1e-12, "counterfactual": 0.0},
 }
 """One step too small to change a float32 weight: the projector as it was initialised."""
+
+
+def only(layer: int) -> dict[str, Any]:
+    """The choice of one layer to read out."""
+    return {"readout": {"layers": [layer]}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A domain's workspace under a table's choices, and how the table calls it."""
+
+    domain: str
+    label: str
+    workspace: Workspace
 
 
 @dataclass
@@ -45,19 +60,21 @@ class Bench:
 
     def __post_init__(self) -> None:
         self._asker = Asker(self.place, self.open_methods, self.judges, self.on_progress, self.found.problems)
+        self._variants: dict[str, list[Variant]] = {}
 
     def run(self) -> Found:
         """Every table asked for, in order; a later call finds what an earlier one kept."""
         started = time.perf_counter()
         tables = self.place.config.tables
+        self._variants = self._planned()
         steps: list[tuple[object, Callable[[], None]]] = [
             (tables.main, self._main),
             (tables.cost, self._cost),
             (tables.general, self._general),
             (tables.routing, self._routing),
-            (tables.stages, self._stages),
-            (tables.readout, self._readout),
-            (tables.depth, self._depth),
+            (tables.stages, partial(self._ablated, "stages", "gag-oracle")),
+            (tables.readout, partial(self._ablated, "readout", "gag-oracle")),
+            (tables.depth, partial(self._ablated, "depth", "rag")),
         ]
         for wanted, step in steps:
             if wanted is not None:
@@ -107,6 +124,8 @@ class Bench:
                 if gap is not None:
                     who = f"{result.method} - {reference.method}"
                     row = Row.from_interval(who, domain, metric, gap)
+                    if gap.units < FEWEST:
+                        row = replace(row, ci_low=None, ci_high=None)
                     rows.append(replace(row, table=f"{table}-difference", dataset=name))
         return rows
 
@@ -147,37 +166,38 @@ class Bench:
             self._asker.problem("routing", "router", "all routes", error)
         self.found.rows += [row for result in self.found.routing for row in result.rows()]
 
-    def _stages(self) -> None:
-        table = self.place.config.tables.stages
-        if table is None:
-            return
-        variants: dict[str, tuple[Mapping[str, Any], bool]] = {
-            "both stages": ({}, False),
-            "without expert stage": ({}, True),
-            "without alignment": (UNALIGNED, False),
-        }
-        for name in table.domains or [next(iter(self.place.domains))]:
-            for label, (settings, bare) in variants.items():
-                workspace = self.place.variant(name, merged(table.settings, settings), bare_expert=bare)
-                self._varied("stages", name, workspace, "gag-oracle", label)
+    def _planned(self) -> dict[str, list[Variant]]:
+        """The variants of each table; raises ConfigError for choices that do not go together, before hours of work."""
+        tables, every = self.place.config.tables, list(self.place.domains)
+        planned: dict[str, list[Variant]] = {}
+        if tables.stages is not None:
+            stages: dict[str, tuple[Mapping[str, Any], bool]] = {
+                "both stages": ({}, False),
+                "without expert stage": ({}, True),
+                "without alignment": (UNALIGNED, False),
+            }
+            planned["stages"] = [
+                Variant(name, label, self.place.variant(name, merged(tables.stages.settings, more), bare_expert=bare))
+                for name in tables.stages.domains or every[:1]
+                for label, (more, bare) in stages.items()
+            ]
+        if tables.readout is not None:
+            planned["readout"] = [
+                Variant(name, f"layer {layer}", self.place.variant(name, merged(tables.readout.settings, only(layer))))
+                for name in tables.readout.domains or every[:1]
+                for layer in tables.readout.layers
+            ]
+        if tables.depth is not None:
+            planned["depth"] = [
+                Variant(name, f"k = {k}", self.place.variant(name, {"retrieval": {"top_k": k}}))
+                for name in tables.depth.domains or self._with_passages()
+                for k in tables.depth.k
+            ]
+        return planned
 
-    def _readout(self) -> None:
-        table = self.place.config.tables.readout
-        if table is None:
-            return
-        for name in table.domains or [next(iter(self.place.domains))]:
-            for layer in table.layers:
-                settings = merged(table.settings, {"readout": {"layers": [layer]}})
-                self._varied("readout", name, self.place.variant(name, settings), "gag-oracle", f"layer {layer}")
-
-    def _depth(self) -> None:
-        table = self.place.config.tables.depth
-        if table is None:
-            return
-        for name in table.domains or self._with_passages():
-            for k in table.k:
-                workspace = self.place.variant(name, {"retrieval": {"top_k": k}})
-                self._varied("depth", name, workspace, "rag", f"k = {k}")
+    def _ablated(self, table: str, method: str) -> None:
+        for variant in self._variants.get(table, []):
+            self._varied(table, variant.domain, variant.workspace, method, variant.label)
 
     def _with_passages(self) -> list[str]:
         """Domains that have something to retrieve from."""

@@ -6,42 +6,17 @@ to the file that names them, or to the folder of --data for `data:NAME`.
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-from collections.abc import Iterable, Mapping
-from functools import reduce
-from importlib import resources
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gag.config import (
-    Config,
     ModelConfig,
     Section,
     check_domain_name,
-    explained,
-    merged,
-    override_tree,
-    parse_config,
-    parse_yaml,
-    read_yaml,
 )
-from gag.config import load_config as load_workspace_config
-from gag.errors import ConfigError
-
-DATA = "data:"
-"""Before a path: relative to the folder of --data."""
-
-DEMO = "demo:"
-"""Before a path: a file of the package's own demo, such as demo:labs/adjuvant/test.jsonl or demo:general.jsonl."""
-
-QUICK_SETTINGS = ("expert", "alignment", "lora", "xrag")
-"""Sections of gag.yaml that `--quick` shortens."""
-
-_Value = TypeVar("_Value")
 
 
 class BenchDomain(Section):
@@ -238,187 +213,15 @@ class BenchConfig(Section):
             raise ValueError("there are no domains: name them under `domains`, or a workspace that has some")
         if self.tables.general and not self.general:
             raise ValueError("tables.general needs sets of general questions: general.NAME.path")
-        for table in (self.tables.readout, self.tables.stages, self.tables.depth):
-            if table and (unknown := [name for name in table.domains if name not in self.domains]):
-                raise ValueError(f"a table names the domain {unknown[0]}, which is not one of domains")
+        if self.domains and (unknown := unknown_in_tables(self.tables, list(self.domains))) is not None:
+            raise ValueError(f"a table names the domain {unknown}, which is not one of domains")
         named = {*self.metrics, *(m for domain in self.domains.values() for m in domain.metrics)}
         if self.main_metric not in named:
             raise ValueError(f"main_metric {self.main_metric} is not one of metrics")
         return self
 
 
-def bench_preset_names() -> list[str]:
-    """Names of the shipped benches."""
-    folder = resources.files("gag") / "presets" / "bench"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-def load_bench(
-    path: Path | None = None,
-    *,
-    preset: str | None = None,
-    data: Path | None = None,
-    overrides: Iterable[str] = (),
-    quick: bool = False,
-) -> BenchConfig:
-    """The bench of a file or a shipped one, under `key=value` overrides, every path in it absolute.
-
-    `quick` takes fewer questions and steps (see `shortened`). Raises ConfigError for what is wrong, unknown keys with
-    the nearest known one, and for `data:` without `data`.
-    """
-    home = Path.cwd() if path is None else path.expanduser().resolve().parent
-    tree = {} if path is None else read_yaml(path.expanduser(), "Name a bench.yaml, or a shipped one: --preset here")
-    name = preset if preset is not None else tree.get("preset")
-    chosen = [override_tree(override) for override in overrides]
-    tree = {} if name is None and path is None else _absolute(tree, home, data, str(path))
-    if name is not None:
-        tree = merged(_absolute(bench_preset(str(name)), Path(), data, f"the bench {name}"), {**tree, "preset": name})
-    origin = str(path) if path is not None else f"the bench {name}"
-    over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
-    if quick:
-        parse_bench(reduce(merged, over, tree), origin=origin)  # what is wrong is said before anything is shortened
-        tree = shortened(tree)
-    return parse_bench(reduce(merged, over, tree), origin=origin)
-
-
-def bench_preset(name: str) -> dict[str, Any]:
-    """The tree of a shipped bench; raises ConfigError for an unknown name."""
-    if name not in bench_preset_names():
-        near = difflib.get_close_matches(name, bench_preset_names(), n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"There is no bench {name!r}.{guess}", f"Shipped ones: {', '.join(bench_preset_names())}.")
-    tree = _shipped(name)
-    below = tree.pop("preset", None)
-    return tree if below is None else merged(bench_preset(str(below)), tree)
-
-
-def _shipped(name: str) -> dict[str, Any]:
-    """What a shipped bench's own file says."""
-    text = (resources.files("gag") / "presets" / "bench" / f"{name}.yaml").read_text("utf-8")
-    return parse_yaml(text, f"bench {name}")
-
-
-def shortened(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A bench with the training choices of the shipped `quick`, and few questions, variants and training pairs."""
-    few = _shipped("quick")
-    out = merged(tree, {"settings": {key: few["settings"][key] for key in QUICK_SETTINGS}})
-    out["domains"] = {
-        name: {**section, **_at_most(section, train_limit=80, limit=12)}
-        for name, section in (out.get("domains") or {}).items()
-    }
-    out["general"] = {
-        name: {**section, **_at_most(section, limit=12)} for name, section in (out.get("general") or {}).items()
-    }
-    tables: dict[str, Any] = {}
-    for name, section in (out.get("tables") or {}).items():
-        more: dict[str, Any] = {}
-        if section is not None and name in ("stages", "readout", "depth"):
-            more = _at_most(section, limit=8)
-        if section is not None and name == "cost":
-            more = {"questions": 2}
-        for key in ("layers", "k"):
-            if section is not None and key in section:
-                more[key] = [section[key][0], section[key][len(section[key]) // 2], section[key][-1]]
-                more[key] = list(dict.fromkeys(more[key]))
-        tables[name] = None if section is None else {**section, **more}
-    return {**out, "tables": tables}
-
-
-def _at_most(section: Mapping[str, Any], **limits: int) -> dict[str, int]:
-    return {key: min(limit, section.get(key) or limit) for key, limit in limits.items()}
-
-
-def parse_bench(tree: Mapping[str, Any], *, origin: str) -> BenchConfig:
-    """`tree` as a BenchConfig, its `settings` checked as those of a gag.yaml; raises ConfigError."""
-    try:
-        config = BenchConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{origin}: {'; '.join(explained(error, BenchConfig))}", "docs/bench.md lists every key."
-        ) from None
-    workspace_settings(config, origin=origin)
-    return config
-
-
-def workspace_settings(config: BenchConfig, *, more: Mapping[str, Any] | None = None, origin: str = "bench") -> Config:
-    """The Config of a gag.yaml with the bench's `settings`, `more` over them; without domains. Raises ConfigError."""
-    tree = merged(config.settings, more or {})
-    if "domains" in tree:
-        raise ConfigError(f"{origin}: settings.domains cannot be set.", "Name the domains under `domains`.")
-    preset = tree.get("preset")
-    if preset is not None:
-        tree = merged(load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}), tree)
-    return parse_config(tree, origin=f"{origin}: settings")
-
-
-_PATHS: dict[str, tuple[str, ...]] = {
-    "domains": ("qa", "align_qa", "documents", "passages", "test"),
-    "general": ("path",),
-}
-_MODEL_KEYS = ("source", "expert")
-_TABLE_PATHS = ("pool", "prototypes_from")
-
-
-def _absolute(tree: Mapping[str, Any], home: Path, data: Path | None, origin: str) -> dict[str, Any]:
-    """`tree` with the paths of its files absolute, so that nothing depends on the current folder later."""
-    out = dict(tree)
-    for part, keys in _PATHS.items():
-        if isinstance(out.get(part), Mapping):
-            out[part] = {
-                name: _local_models(
-                    {key: _path(v, home, data, origin) if key in keys else v for key, v in section.items()}, home
-                )
-                if isinstance(section, Mapping)
-                else section
-                for name, section in out[part].items()
-            }
-    tables = out.get("tables")
-    if isinstance(tables, Mapping) and isinstance(tables.get("routing"), Mapping):
-        routing = {
-            key: _path(v, home, data, origin) if key in _TABLE_PATHS else v for key, v in tables["routing"].items()
-        }
-        out["tables"] = {**tables, "routing": routing}
-    if isinstance(out.get("tables"), Mapping):
-        out["tables"] = {
-            name: {**section, "settings": _local_models(section["settings"], home)}
-            if isinstance(section, Mapping) and isinstance(section.get("settings"), Mapping)
-            else section
-            for name, section in out["tables"].items()
-        }
-    for part in ("settings", "judge"):
-        if isinstance(out.get(part), Mapping):
-            out[part] = _local_models(out[part], home)
-    if isinstance(out.get("workspace"), str):
-        out["workspace"] = _path(out["workspace"], home, data, origin)
-    return out
-
-
-def _local_models(tree: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    """`tree` with the model folders in it absolute; hub ids and packages stay."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            out[key] = _local_models(value, home)
-        elif key in _MODEL_KEYS and isinstance(value, str) and _is_local(value, home):
-            out[key] = os.fspath(home / Path(value).expanduser())
-        else:
-            out[key] = value
-    return out
-
-
-def _is_local(source: str, home: Path) -> bool:
-    return source.startswith((".", "~")) or (home / source).exists()
-
-
-def _path(value: _Value, home: Path, data: Path | None, origin: str) -> _Value | str:
-    if not isinstance(value, str):
-        return value
-    if value.startswith(DEMO):
-        return str(resources.files("gag") / "demo" / value.removeprefix(DEMO))
-    if not value.startswith(DATA):
-        return os.fspath(home / Path(value).expanduser())
-    if data is None:
-        raise ConfigError(
-            f"{origin} names {value}, but no data folder is given.", "Name the folder of the data sets: --data DIR"
-        )
-    return os.fspath(data.expanduser().resolve() / value.removeprefix(DATA))
+def unknown_in_tables(tables: Tables, domains: Sequence[str]) -> str | None:
+    """The first domain that a table names and that is not one of `domains`."""
+    named = [name for table in (tables.readout, tables.stages, tables.depth) if table for name in table.domains]
+    return next((name for name in named if name not in domains), None)

@@ -43,16 +43,21 @@ class BuiltMethods:
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method; what it needs is trained first. Raises what building and loading raise."""
+        domains = list(self.shelf.workspace.config.domains)
         if name not in WITHOUT_MODULE:
-            for needed in self.shelf.workspace.config.domains if domain is None else [domain]:
+            for needed in domains if domain is None else [domain]:
                 self._build(needed)
         method = self.shelf.method(name, domain)
-        if self.shelf.left_out:  # a comparison without one of its domains would say something else than it seems to
-            raise self.shelf.left_out[0]
+        if name == "gag":  # routed without one of the domains, it would say something else than it seems to
+            missing = [problem for one, problem in self.shelf.left_out.items() if one in domains]
+            if missing:
+                raise missing[0]
         return method
 
     def _build(self, domain: str) -> None:
         if domain not in self._built:
+            if domain in self.shelf.system.domains:  # what lay there of an earlier run, under other choices
+                self.shelf.system.detach(domain)
             self.shelf.build(domain).run(Build.module)
             self._built.add(domain)
 
@@ -101,4 +106,5 @@ def _shared(shelf: Shelf, workspace: Workspace) -> GAG | None:
         ExpertPool(mine.models.expert, workspace.root),
         generation=mine.generation,
         general=Prompts(mine.prompts, GENERAL),
+        read_batch_size=mine.readout.batch_size,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,17 +14,21 @@ import yaml
 from gag import atomic
 from gag.atomic import new_file
 from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config
+from gag.corpus.synthesis.splits import pairs_not_for_testing
 from gag.errors import ConfigError, InputError
-from gag.evaluation.bench.config import BenchConfig, BenchDomain, workspace_settings
-from gag.evaluation.bench.methods import WITHOUT_MODULE
+from gag.evaluation.bench.config import BenchConfig, BenchDomain, unknown_in_tables
+from gag.evaluation.bench.inputs import answers_depend_on
+from gag.evaluation.bench.loading import own_test, workspace_settings
 from gag.evaluation.datasets import dataset_names, read_dataset
 from gag.evaluation.metrics import REGISTRY
 from gag.methods.shelf import check_method
-from gag.records import GENERAL, Passage, Question, content_hash, read_questions, spread, write_jsonl
+from gag.records import GENERAL, Passage, Question, content_hash, spread, write_jsonl
 from gag.workspace import Workspace
 
 OWN_MODULES = "modules"
 """The folder of a workspace's own domain modules."""
+CHOSEN = "chosen"
+"""The folder in data/NAME/ of what the bench chose, where nothing is found by its name once it chooses otherwise."""
 COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
 """What every answer on a domain's questions cost, after the metrics."""
 
@@ -94,13 +97,8 @@ class Place:
 
     def answer_key(self, workspace: Workspace, method: str, domain: str | None) -> str:
         """The hash of all that decides a method's answers: choices and training data, of `domain` or of every one."""
-        tree = workspace.config.model_dump(mode="json", exclude={"domains", "preset"})
-        names = [domain] if domain is not None else [] if method == "base" else list(workspace.config.domains)
-        inputs = {name: _inputs(workspace, name) for name in names}
-        if method not in WITHOUT_MODULE and keeps_modules(self.config, workspace):
-            for name in names:
-                inputs[name]["module"] = _digest(workspace.module(name) / "manifest.json")
-        return content_hash("answers", 1, method, tree, inputs)
+        kept = keeps_modules(self.config, workspace)
+        return content_hash("answers", 2, method, answers_depend_on(workspace, method, domain, kept_modules=kept))
 
     def _test(self, name: str, domain: BenchDomain) -> QuestionSet:
         metrics = tuple(dict.fromkeys((*self.config.metrics, *domain.metrics, *COST_METRICS)))
@@ -134,6 +132,11 @@ def open_place(config: BenchConfig, out: Path) -> Place:
     place = Place(config, out, workspace)
     if not place.domains:
         raise ConfigError(f"The workspace {workspace.root} has no domains.", "Name some under `domains` of the bench.")
+    if (unknown := unknown_in_tables(config.tables, list(place.domains))) is not None:
+        raise ConfigError(
+            f"A table names the domain {unknown}, which is not one of domains.",
+            f"There are: {', '.join(place.domains)}.",
+        )
     _ = place.general
     return place
 
@@ -169,9 +172,7 @@ def check_names(config: BenchConfig) -> None:
 def _domains(config: BenchConfig, workspace: Workspace) -> dict[str, BenchDomain]:
     if config.domains:
         return config.domains
-    return {
-        name: BenchDomain(test=str(workspace.root / "data" / name / "test.jsonl")) for name in workspace.config.domains
-    }
+    return {name: BenchDomain(test=str(own_test(workspace.root, name))) for name in workspace.config.domains}
 
 
 def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
@@ -206,11 +207,12 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
     root = out / "workspace"
     settings = workspace_settings(config)
     domains = {
-        name: _written(root / "data" / name, name, domain, f"data/{name}") for name, domain in config.domains.items()
+        name: _written(root / "data" / name / CHOSEN, name, domain, f"data/{name}/{CHOSEN}")
+        for name, domain in config.domains.items()
     }
     whole: Config = settings.model_copy(update={"domains": {n: DomainConfig(**d) for n, d in domains.items()}})
     text = "# Made by gag bench; it is written again at every run.\n" + yaml.safe_dump(
-        whole.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+        whole.model_dump(mode="json", exclude={"preset"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
     )
     with new_file(root / FILE_NAME) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -227,8 +229,8 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
     }
     if domain.qa is None:
         return section
-    pairs = read_questions(domain.qa, require_answers=True)
-    learned = pairs if domain.align_qa is None else read_questions(domain.align_qa, require_answers=True)
+    pairs = pairs_not_for_testing(Path(domain.qa))
+    learned = pairs if domain.align_qa is None else pairs_not_for_testing(Path(domain.align_qa))
     if domain.align_where is not None:
         learned = [q for q in learned if q.meta.get(domain.align_where)]
         if not learned:
@@ -261,23 +263,3 @@ def _write_once(path: Path, records: Sequence[Any]) -> None:
         partial.unlink()
     else:
         partial.replace(path)
-
-
-def _inputs(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What a domain is built from: its choices, and the content of its files in place of their names."""
-    section = workspace.domain(name).model_dump(mode="json")
-    for key in ("qa", "align_qa", "documents", "passages"):
-        if section.get(key) is not None:
-            section[key] = _digest(workspace.path(section[key]))
-        elif (made := workspace.data(name) / f"{key}.jsonl").is_file():
-            section[key] = _digest(made)
-    others = {"raft": workspace.data(name) / "raft.jsonl", "graph": workspace.root / "graphs" / name / "graph.json"}
-    return section | {key: _digest(path) for key, path in others.items() if path.is_file()}
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the path.") from None

@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 
 from gag.atomic import new_file
 from gag.config import ModelConfig
-from gag.evaluation.bench.config import BenchConfig, bench_preset_names
+from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.loading import bench_preset_names
 
 _WORDS = (("NoneType", "null"), ("None", "null"), ("bool", "true or false"), ("str", "text"), ("int", "whole number"),
           ("float", "number"))  # fmt: skip
@@ -41,9 +42,15 @@ question that a method fails on counts as a wrong answer and is named; a method 
 others go on, and the exit code is 1.
 
 A method is marked as better (▲) or worse (▼) than the reference only where the interval of the paired difference,
-question by question, excludes zero. Wordings of one fact (`cluster`) are drawn together.
+question by question, excludes zero, and where at least six questions were drawn. Wordings of one fact (`cluster`) are
+drawn together. Pairs whose field `split` is `test` are never trained on.
 
 Costs in the main table are shares of a batch; `tables.cost` asks one question at a time, as a user does.
+
+`--quick` takes few questions and few steps: a look at whether everything works, not numbers. `--workspace LAB` compares
+in a workspace that exists: its modules are asked as they are, its domains tested with `data/NAME/test.jsonl`, and none
+of its files is changed. What the tables say about your case: [Which one is best for
+you](evaluation.md#which-one-is-best-for-you).
 
 ## A file
 

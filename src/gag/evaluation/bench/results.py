@@ -23,7 +23,9 @@ def write_found(place: Place, found: Found) -> None:
     out, config = place.out, place.config
     with new_file(out / RESOLVED) as partial:
         text = yaml.safe_dump(
-            config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+            config.model_dump(mode="json", exclude={"preset"}, exclude_defaults=True),
+            sort_keys=False,
+            allow_unicode=True,
         )
         partial.write_text(f"# What gag bench {code_version()} ran, every path resolved.\n{text}", encoding="utf-8")
     with disk_errors(f"{out} could not be written"):

@@ -1,0 +1,225 @@
+"""From a file or a shipped name to a bench: presets below files, overrides on top, every path in it absolute."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from gag.config import FILE_NAME, Config, explained, merged, override_tree, parse_config, parse_yaml, read_yaml
+from gag.config import load_config as load_workspace_config
+from gag.errors import ConfigError
+from gag.evaluation.bench.config import BenchConfig
+
+DATA = "data:"
+"""Before a path: relative to the folder of --data."""
+
+DEMO = "demo:"
+"""Before a path: a file of the package's own demo, such as demo:labs/adjuvant/test.jsonl or demo:general.jsonl."""
+
+QUICK_SETTINGS = ("expert", "alignment", "lora", "xrag")
+"""Sections of gag.yaml that `--quick` shortens."""
+
+_Value = TypeVar("_Value")
+
+
+def bench_preset_names() -> list[str]:
+    """Names of the shipped benches."""
+    folder = resources.files("gag") / "presets" / "bench"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_bench(
+    path: Path | None = None,
+    *,
+    preset: str | None = None,
+    data: Path | None = None,
+    overrides: Iterable[str] = (),
+    quick: bool = False,
+) -> BenchConfig:
+    """The bench of a file or a shipped one, under `key=value` overrides, every path in it absolute.
+
+    `quick` takes fewer questions and steps (see `shortened`). Raises ConfigError for what is wrong, unknown keys with
+    the nearest known one, and for `data:` without `data`.
+    """
+    home = Path.cwd() if path is None else path.expanduser().resolve().parent
+    tree = {} if path is None else read_yaml(path.expanduser(), "Name a bench.yaml, or a shipped one: --preset here")
+    name = preset if preset is not None else tree.get("preset")
+    chosen = [override_tree(override) for override in overrides]
+    tree = {} if name is None and path is None else _absolute(tree, home, data, str(path))
+    if name is not None:
+        tree = merged(_absolute(bench_preset(str(name)), Path(), data, f"the bench {name}"), {**tree, "preset": name})
+    origin = str(path) if path is not None else f"the bench {name}"
+    over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
+    if quick:
+        whole = parse_bench(reduce(merged, over, tree), origin=origin)  # what is wrong is said before it is shortened
+        if not whole.domains and whole.workspace is not None:
+            tree = {**tree, "domains": _of_workspace(Path(whole.workspace))}
+        tree = shortened(tree)
+    return parse_bench(reduce(merged, over, tree), origin=origin)
+
+
+def _of_workspace(root: Path) -> dict[str, Any]:
+    """The domains of a workspace as a bench names them; none where there is no workspace."""
+    if not (root / FILE_NAME).is_file():
+        return {}
+    domains = load_workspace_config(root / FILE_NAME).domains
+    return {name: {"test": os.fspath(own_test(root, name))} for name in domains}
+
+
+def own_test(root: Path, name: str) -> Path:
+    """Where a workspace keeps a domain's test questions."""
+    return root / "data" / name / "test.jsonl"
+
+
+def bench_preset(name: str) -> dict[str, Any]:
+    """The tree of a shipped bench; raises ConfigError for an unknown name."""
+    if name not in bench_preset_names():
+        near = difflib.get_close_matches(name, bench_preset_names(), n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"There is no bench {name!r}.{guess}", f"Shipped ones: {', '.join(bench_preset_names())}.")
+    tree = _shipped(name)
+    below = tree.pop("preset", None)
+    return tree if below is None else merged(bench_preset(str(below)), tree)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    """What a shipped bench's own file says."""
+    text = (resources.files("gag") / "presets" / "bench" / f"{name}.yaml").read_text("utf-8")
+    return parse_yaml(text, f"bench {name}")
+
+
+def shortened(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A bench with the training choices of the shipped `quick`, and few questions, variants and training pairs."""
+    few = _shipped("quick")
+    out = merged(tree, {"settings": {key: few["settings"][key] for key in QUICK_SETTINGS}})
+    out["domains"] = {
+        name: {**section, **_at_most(section, train_limit=80, limit=12)}
+        for name, section in (out.get("domains") or {}).items()
+    }
+    out["general"] = {
+        name: {**section, **_at_most(section, limit=12)} for name, section in (out.get("general") or {}).items()
+    }
+    tables: dict[str, Any] = {}
+    for name, section in (out.get("tables") or {}).items():
+        more: dict[str, Any] = {}
+        if section is not None and name in ("stages", "readout", "depth"):
+            more = _at_most(section, limit=8)
+        if section is not None and name == "cost":
+            more = {"questions": 2}
+        for key in ("layers", "k"):
+            if section is not None and key in section:
+                more[key] = [section[key][0], section[key][len(section[key]) // 2], section[key][-1]]
+                more[key] = list(dict.fromkeys(more[key]))
+        tables[name] = None if section is None else {**section, **more}
+    return {**out, "tables": tables}
+
+
+def _at_most(section: Mapping[str, Any], **limits: int) -> dict[str, int]:
+    return {key: min(limit, section.get(key) or limit) for key, limit in limits.items()}
+
+
+def parse_bench(tree: Mapping[str, Any], *, origin: str) -> BenchConfig:
+    """`tree` as a BenchConfig, its `settings` checked as those of a gag.yaml; raises ConfigError."""
+    try:
+        config = BenchConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{origin}: {'; '.join(explained(error, BenchConfig))}", "docs/bench.md lists every key."
+        ) from None
+    workspace_settings(config, origin=origin)
+    return config
+
+
+def workspace_settings(config: BenchConfig, *, more: Mapping[str, Any] | None = None, origin: str = "bench") -> Config:
+    """The Config of a gag.yaml with the bench's `settings`, `more` over them; without domains. Raises ConfigError."""
+    tree = merged(config.settings, more or {})
+    if "domains" in tree:
+        raise ConfigError(f"{origin}: settings.domains cannot be set.", "Name the domains under `domains`.")
+    preset = tree.get("preset")
+    if preset is not None:
+        tree = merged(load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}), tree)
+    return parse_config(tree, origin=f"{origin}: settings")
+
+
+_PATHS: dict[str, tuple[str, ...]] = {
+    "domains": ("qa", "align_qa", "documents", "passages", "test"),
+    "general": ("path",),
+}
+_MODEL_KEYS = ("source", "expert", "reasoner")
+_SETTING_PATHS = ("general_questions",)
+_TABLE_PATHS = ("pool", "prototypes_from")
+
+
+def _absolute(tree: Mapping[str, Any], home: Path, data: Path | None, origin: str) -> dict[str, Any]:
+    """`tree` with the paths of its files absolute, so that nothing depends on the current folder later."""
+    out = dict(tree)
+    for part, keys in _PATHS.items():
+        if isinstance(out.get(part), Mapping):
+            out[part] = {
+                name: _settings(
+                    {key: _path(v, home, data, origin) if key in keys else v for key, v in section.items()},
+                    home,
+                    data,
+                    origin,
+                )
+                if isinstance(section, Mapping)
+                else section
+                for name, section in out[part].items()
+            }
+    tables = out.get("tables")
+    if isinstance(tables, Mapping) and isinstance(tables.get("routing"), Mapping):
+        routing = {
+            key: _path(v, home, data, origin) if key in _TABLE_PATHS else v for key, v in tables["routing"].items()
+        }
+        out["tables"] = {**tables, "routing": routing}
+    if isinstance(out.get("tables"), Mapping):
+        out["tables"] = {
+            name: {**section, "settings": _settings(section["settings"], home, data, origin)}
+            if isinstance(section, Mapping) and isinstance(section.get("settings"), Mapping)
+            else section
+            for name, section in out["tables"].items()
+        }
+    for part in ("settings", "judge"):
+        if isinstance(out.get(part), Mapping):
+            out[part] = _settings(out[part], home, data, origin)
+    if isinstance(out.get("workspace"), str):
+        out["workspace"] = _path(out["workspace"], home, data, origin)
+    return out
+
+
+def _settings(tree: Mapping[str, Any], home: Path, data: Path | None, origin: str) -> dict[str, Any]:
+    """`tree` with the model folders and files in it absolute; hub ids and packages stay."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out[key] = _settings(value, home, data, origin)
+        elif key in _MODEL_KEYS and isinstance(value, str) and _is_local(value, home):
+            out[key] = os.fspath(home / Path(value).expanduser())
+        else:
+            out[key] = _path(value, home, data, origin) if key in _SETTING_PATHS else value
+    return out
+
+
+def _is_local(source: str, home: Path) -> bool:
+    return source.startswith((".", "~")) or (home / source).exists()
+
+
+def _path(value: _Value, home: Path, data: Path | None, origin: str) -> _Value | str:
+    if not isinstance(value, str):
+        return value
+    if value.startswith(DEMO):
+        return str(resources.files("gag") / "demo" / value.removeprefix(DEMO))
+    if not value.startswith(DATA):
+        return os.fspath(home / Path(value).expanduser())
+    if data is None:
+        raise ConfigError(
+            f"{origin} names {value}, but no data folder is given.", "Name the folder of the data sets: --data DIR"
+        )
+    return os.fspath(data.expanduser().resolve() / value.removeprefix(DATA))

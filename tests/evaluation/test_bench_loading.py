@@ -1,0 +1,134 @@
+"""A bench file is read with every path made whole, and refused in one line where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gag.errors import ConfigError
+from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.loading import bench_preset_names, load_bench, parse_bench
+from gag.evaluation.bench.reference import bench_markdown
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methodes": ["base"]}, r"unknown key methodes \(did you mean methods\?\)"),
+        ({"domains": {"a": {"tets": "x"}}}, r"unknown key domains.a.tets \(did you mean domains.a.test\?\)"),
+        ({"tables": {"depth": {"ks": [1]}}}, r"unknown key tables.depth.ks \(did you mean tables.depth.k\?\)"),
+        ({"settings": {"readout": {"layer": [1]}}}, r"did you mean readout.layers"),
+        ({"settings": {"domains": {}}}, "settings.domains cannot be set"),
+        ({"reference": "rog"}, "reference rog is not one of methods"),
+        ({"methods": ["base", "base"]}, "methods names one twice"),
+        ({"main_metric": "rouge_l"}, "main_metric rouge_l is not one of metrics"),
+        ({"domains": {}, "general": {}}, "there are no domains"),
+        ({"tables": {"stages": {"domains": ["x"]}}}, "names the domain x"),
+        ({"tables": {"routing": {"pool": "x"}}}, "pool and prototypes_from go together"),
+        ({"tables": {"depth": {"k": [0]}}}, "at least 1"),
+        ({"general": {"../x": {"path": "x"}}}, "'../x' cannot be a set's name"),
+        ({"general": {"alloys": {"path": "x"}}}, "alloys is a domain and a general set"),
+    ],
+)
+def test_a_wrong_bench_is_refused(small: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_bench({**small, **change}, origin="bench.yaml")
+
+
+@pytest.mark.parametrize("name", bench_preset_names())
+def test_shipped_benches_are_valid(name: str, tmp_path: Path) -> None:
+    overrides = ["workspace=w"] if name == "paper-tables" else []
+    config = load_bench(preset=name, data=tmp_path, overrides=overrides)
+    assert isinstance(config, BenchConfig) and config.preset == name
+
+
+def test_paths_are_of_the_file_that_names_them(tmp_path: Path) -> None:
+    file = tmp_path / "b" / "bench.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "domains: {a: {test: t.jsonl, qa: 'data:x/q.jsonl', documents: 'demo:labs/adjuvant/documents.jsonl'}}"
+    )
+    config = load_bench(file, data=tmp_path / "d")
+    assert config.domains["a"].test == str(file.parent / "t.jsonl")
+    assert config.domains["a"].qa == str((tmp_path / "d" / "x" / "q.jsonl").resolve())
+    assert Path(config.domains["a"].documents or "").is_file()
+    with pytest.raises(ConfigError, match="no data folder is given"):
+        load_bench(file)
+    with pytest.raises(ConfigError, match="Did you mean 'quick'"):
+        load_bench(preset="quik")
+
+
+def test_model_folders_are_of_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    file = tmp_path / "bench.yaml"
+    file.write_text(
+        "domains: {a: {test: t, expert: ./e}, b: {test: t, expert: owner/name}, c: {test: t, expert: 'package:p'}}\n"
+        "settings: {models: {base: {source: models/small}, encoder: {source: owner/name}}, expert: {epochs: 1}}\n"
+        "judge: {encoder: {source: ../judge}}\n"
+        "tables: {readout: {layers: [-1], settings: {models: {expert: {source: ./other}}}}}"
+    )
+    config = load_bench(file)
+    experts = [config.domains[name].expert for name in "abc"]
+    assert experts == [str(tmp_path / "e"), "owner/name", "package:p"]
+    assert config.tables.readout is not None
+    assert config.tables.readout.settings["models"]["expert"]["source"] == str(tmp_path / "other")
+    models = config.settings["models"]
+    assert models["base"]["source"] == str(tmp_path / "models" / "small")
+    assert models["encoder"]["source"] == "owner/name"
+    assert config.judge is not None and Path(config.judge.encoder.source) == tmp_path / ".." / "judge"
+
+
+def test_quick_takes_few_of_everything(small: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    small["domains"]["alloys"]["limit"] = 3
+    small["settings"] = {"expert": {"epochs": 9, "lora_rank": 4}}
+    small["tables"] = {"cost": {}, "readout": {"layers": [-1, -2, -3, -4, -5]}, "depth": None, "general": {}}
+    file.write_text(json.dumps(small), "utf-8")
+    config = load_bench(file, quick=True, overrides=["general.trivia.limit=50"])
+    assert [d.limit for d in config.domains.values()] == [3, 12] and config.general["trivia"].limit == 50
+    assert config.domains["plants"].train_limit == 80
+    assert config.settings["expert"] == {"epochs": 1, "lora_rank": 4}
+    assert config.tables.readout is not None and config.tables.readout.layers == (-1, -3, -5)
+    assert config.tables.depth is None and config.tables.cost is not None and config.tables.cost.questions == 2
+
+
+def test_the_reference_page_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "bench.md"
+    assert page.read_text("utf-8") == bench_markdown(), (
+        "renew it: python -m gag.evaluation.bench.reference docs/bench.md"
+    )
+    for key in ("`domains.NAME.align_where`", "`tables.readout.layers`", "`judge.layer`", "`general.NAME.path`"):
+        assert key in bench_markdown()
+
+
+def test_question_files_of_settings_are_of_the_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    file.write_text(
+        "domains: {a: {test: t}}\n"
+        "settings: {router: {general_questions: g.jsonl}}\n"
+        "tables: {stages: {settings: {router: {general_questions: 'data:h.jsonl'}}}}"
+    )
+    config = load_bench(file, data=tmp_path / "d")
+    assert config.settings["router"]["general_questions"] == str(tmp_path / "g.jsonl")
+    assert config.tables.stages is not None
+    assert config.tables.stages.settings["router"]["general_questions"] == str(tmp_path / "d" / "h.jsonl")
+
+
+def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "gag.yaml").write_text("domains: {alloys: {}}")
+    file = tmp_path / "bench.yaml"
+    file.write_text("{methods: [base], metrics: [token_f1], workspace: lab}")
+    config = load_bench(file, quick=True)
+    assert {name: domain.limit for name, domain in config.domains.items()} == {"alloys": 12}
+    assert config.domains["alloys"].test == str(tmp_path / "lab" / "data" / "alloys" / "test.jsonl")
+
+
+def test_no_table_of_a_shipped_bench_trips_over_stages_of_a_pretraining(tmp_path: Path) -> None:
+    lengths = "settings.projector.pretrain_lengths=[2,4]"
+    config = load_bench(preset="here", data=tmp_path, overrides=[lengths, "settings.readout.slots=1"])
+    for table in (config.tables.stages, config.tables.readout):
+        assert table is not None and table.settings["projector"] == {"pretrain_pairs": 0, "pretrain_lengths": []}

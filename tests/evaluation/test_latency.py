@@ -1,0 +1,33 @@
+"""An answer that a method had to see already is not written a second time when its cost is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from gag.answering import Prepared
+from gag.config import GenerationConfig
+from gag.evaluation.latency import timed
+from gag.methods.method import BaseBacked
+from gag.records import Question
+
+
+class Seen:
+    """Prepares questions whose answers are written already."""
+
+    name = "seen"
+
+    def __init__(self) -> None:
+        self.base: Any = SimpleNamespace()  # without `stream`: nobody may ask it to write
+
+    def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
+        done: Any = SimpleNamespace(ids=(1, 2, 3), text="said", seconds=0.1)
+        prompt: Any = SimpleNamespace(ids=(1,), slots=())
+        return [Prepared(q, prompt, GenerationConfig(), completion=done) for q in questions]
+
+
+def test_a_given_answer_is_timed_as_it_is() -> None:
+    found = timed(BaseBacked(cast(Any, Seen())), [Question("q", "?", ("a",))] * 2)
+    assert found.tokens == (4, 4)
+    assert found.first == found.total, "the first token comes when the whole answer is there"
