@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -220,6 +221,39 @@ def test_changed_models_are_noticed(again: Path) -> None:
     assert build(again).worked == {"expert", "states", "projector", "module"}
     write_tiny_encoder(again / "encoder", seed=13)
     assert build(again).worked == {"prototypes", "module"}
+
+
+def test_where_the_models_lie_now_is_in_the_module(again: Path) -> None:
+    (again / "small").rename(again / "moved")
+    told = build(again, "models.expert.source=moved")
+    assert told.worked == {"module"}, "the same weights: nothing is trained again"
+    assert load_module(again / "modules" / "alloys").expert.id == "moved"
+
+
+def test_other_foreign_texts_are_another_projector(again: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = "alignment.counterfactual=1.0"
+    build(again, choice)
+    assert build(again, choice).worked == set()
+    write_jsonl(again / "general.jsonl", pairs(5, "where"))
+    assert build(again, choice).worked == set(), "which general questions the router has is nothing to the projector"
+    monkeypatch.setattr("gag.training.counterfactual.VERSION", 99)
+    assert build(again, choice).worked == {"projector", "module"}
+
+
+def test_the_control_takes_as_many_steps_as_the_projector(again: Path) -> None:
+    choices = ("alignment.dev_share=0.5", "alignment.batch_size=2", "alignment.patience=0", "alignment.max_steps=null")
+    before = folders(again)
+    build(again, *choices)
+    made = folders(again)
+    constant = Build(workspace(again, *choices), "alloys").run(Build.constant)
+    (projector,) = (name for name in made if name.startswith("projector-") and name not in before)
+    steps = [len(read_step(folder)["losses"]) for folder in (constant, again / "runs" / "alloys" / projector)]
+    assert steps[0] == steps[1] > 2
+
+
+def read_step(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "step.json").read_text("utf-8"))
+    return found
 
 
 def test_a_second_domain_changes_nothing_of_the_first(again: Path) -> None:

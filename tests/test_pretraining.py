@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from gag.cli.entry import run as main
 from gag.config import load_config
-from gag.errors import ConfigError
+from gag.errors import BusyError, ConfigError
 from gag.models.base import Base
 from gag.models.loading import load_causal_lm
 from gag.pipeline import Build, projector_pretraining
 from gag.records import write_jsonl
 from gag.sources import Sources
 from gag.testing import write_tiny_workspace
-from gag.training.pretraining import PRETRAINED_FILE
+from gag.training.pretraining import PRETRAINED_FILE, Pretraining
 from gag.workspace import Workspace, open_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
@@ -162,6 +162,43 @@ def test_a_stage_starts_with_the_weights_of_the_one_before(root: Path) -> None:
         torch.testing.assert_close(tensor, kept[name])
 
 
+def of_workspace(root: Path) -> Pretraining:
+    workspace = open_workspace(root)
+    base, expert = (load_causal_lm(getattr(workspace.config.models, role), root=root) for role in ("base", "expert"))
+    return projector_pretraining(workspace, Base.from_loaded(base), expert)
+
+
+def test_several_processes_do_not_wait_for_another_workspace(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(root, "alloys")
+    (path,) = pretrained(root)
+    path.unlink()
+    several = SimpleNamespace(num_processes=2, is_main_process=True, wait_for_everyone=lambda: None)
+    monkeypatch.setattr("gag.training.pretraining.processes", lambda: several)
+    again = of_workspace(root)
+    with FileLock(path.parent / ".lock"), pytest.raises(BusyError, match="pretraining the same projector"):
+        again.made()
+
+
+def test_nobody_looks_before_the_main_process_has_the_lock(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another workspace finished meanwhile is kept by every process, or by none."""
+    build(root, "alloys")
+    (path,) = pretrained(root)
+    kept = path.read_bytes()
+    path.unlink()
+    second = of_workspace(root)
+    barriers: list[int] = []
+
+    def wait() -> None:
+        barriers.append(1)
+        path.write_bytes(kept)  # the other one is done before the first barrier falls
+
+    other = SimpleNamespace(num_processes=2, is_main_process=False, wait_for_everyone=wait)
+    monkeypatch.setattr("gag.training.pretraining.processes", lambda: other)
+    told = Told()
+    second.made(told)
+    assert told.pretraining == [(1, 1, "kept")] and len(barriers) == 2
+
+
 def test_what_stages_left_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr("gag.training.pretraining.shutil", SimpleNamespace(rmtree=lambda *args, **options: 1 / 0))
@@ -264,3 +301,18 @@ def test_who_waits_for_another_process_is_told(root: Path) -> None:
 
     Build(open_workspace(root), "polymers", Sources(), on_progress=let_go).run(Build.module)
     assert "waiting for another process that makes the same one" in told
+
+
+def test_what_the_package_ships_is_not_made_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pretrain", "-w", str(root), "--export", str(tmp_path / "mine.safetensors"), "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["key"]
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (tmp_path / "mine.safetensors").rename(shipped / f"{key[:16]}.safetensors")
+    shutil.rmtree(root.parent / "cache" / "projectors")
+    monkeypatch.setattr("gag.training.pretraining.shipped_folder", lambda: shipped)
+    assert main(["pretrain", "-w", str(root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(shipped / f"{key[:16]}.safetensors")
+    assert pretrained(root) == []

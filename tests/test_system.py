@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,8 +24,8 @@ from gag.config import (
     ReadoutConfig,
     RouterConfig,
 )
-from gag.domain import ModelReference, ModuleSpec, Routing, write_module
-from gag.errors import DomainError, InputError
+from gag.domain import ModelReference, ModuleSpec, Routing, load_module, write_module
+from gag.errors import DomainError, InputError, ModelError
 from gag.manifest import write_manifest
 from gag.models.fingerprint import weights_checksum
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
@@ -269,7 +272,7 @@ def test_another_base_encoder_or_expert_is_refused_and_leaves_nothing_behind(
     monkeypatch.setattr("gag.models.experts.load_causal_lm", lambda *given, **choices: small)
     with pytest.raises(DomainError, match="expert"):
         model.attach(alloys)
-    assert not model.domains and model.router.routes == (GENERAL,)
+    assert not model.domains and model.router.routes == (GENERAL,) and not model.experts._shared
     write_tiny_encoder(house.root / "other-encoder", seed=9)
     chosen = house.config.models.encoder.model_copy(update={"source": str(house.root / "other-encoder")})
     models = house.config.models.model_copy(update={"encoder": chosen})
@@ -355,3 +358,75 @@ def test_a_changed_base_is_noticed(house: House, alloys: Path) -> None:
         texts(model)
     with pytest.raises(RunError, match="the base changed"), model.frozen(), torch.no_grad():
         model.base.table.weight[0, 0] += 1
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_an_expert_that_lies_elsewhere_now(house: House, tmp_path: Path, bare: bool) -> None:
+    """Its weights say which it is; where it was when the module was made says nothing."""
+    folder = house.module("alloys", 11, bare=bare)
+    wanted = texts(house.system(folder), "alloys")
+    here, away = house.root / "small", tmp_path / "elsewhere"
+    shutil.copytree(here, away)
+    places = {"base": str(house.root / "base"), "encoder": str(house.root / "encoder")}
+    hidden = house.root / "hidden"
+    here.rename(hidden)
+    try:
+        with pytest.raises(ModelError, match=str(here)):
+            house.system(folder)
+        models = house.config.models
+        moved = models.model_copy(update={"expert": models.expert.model_copy(update={"source": str(away)})})
+        assert texts(GAG.from_config(house.config.model_copy(update={"models": moved}), [folder]), "alloys") == wanted
+        assert GAG.from_pretrained(domains=[folder], expert=str(away), **places).domains.keys() == {"alloys"}
+        other = write_tiny_model(tmp_path / "other", "llama", seed=78)
+        with pytest.raises(ModelError, match=str(here)) as caught:
+            GAG.from_pretrained(domains=[folder], expert=str(other), **places)
+        assert "does not hold these weights" in caught.value.hint
+    finally:
+        hidden.rename(here)
+    model = GAG.from_pretrained(domains=[folder], expert=str(away), **places)
+    assert {key[0] for key in model.experts._shared} == {str(away)}, "the place that was named comes first"
+
+
+def test_from_pretrained_finds_what_a_module_names_in_its_workspace(house: House, tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    (lab / "modules").mkdir(parents=True)
+    (lab / "gag.yaml").write_text("{}")
+    shutil.copytree(house.root / "small", lab / "runs" / "expert")
+    before = house.models["small"]
+    house.models["small"] = replace(before, source="runs/expert")
+    try:
+        folder = shutil.copytree(house.module("alloys", 12, bare=True), lab / "modules" / "alloys")
+    finally:
+        house.models["small"] = before
+    assert GAG.from_pretrained(domains=[folder]).answer("alloy?", domain="alloys").background is not None
+
+
+def test_from_pretrained_takes_the_revisions_that_a_module_names(
+    house: House, alloys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load_module(alloys)
+    named = {
+        "base": module.base.model_copy(update={"revision": "b1"}),
+        "expert": module.expert.model_copy(update={"revision": "e1"}),
+        "routing": module.routing.model_copy(
+            update={"encoder": module.routing.encoder.model_copy(update={"revision": "c1"})}
+        ),
+    }
+    monkeypatch.setattr("gag.system.load_module", lambda folder: module.model_copy(update=named))
+    asked: list[str | None] = []
+
+    def watched(load: Any) -> Any:
+        return lambda config, **more: (asked.append(config.revision), load(config, **more))[1]
+
+    monkeypatch.setattr("gag.system.load_causal_lm", watched(load_causal_lm))
+    monkeypatch.setattr("gag.system.load_encoder", watched(load_encoder))
+    monkeypatch.setattr("gag.models.experts.load_causal_lm", watched(load_causal_lm))
+    GAG.from_pretrained(domains=[alloys])
+    assert asked == ["b1", "c1", "e1"]
+
+
+def test_how_many_questions_are_read_at_once_is_a_choice_of_whoever_answers(house: House, alloys: Path) -> None:
+    chosen = house.config.model_copy(update={"readout": ReadoutConfig(batch_size=3)})
+    assert GAG.from_config(chosen, [alloys]).domains["alloys"].readout.batch_size == 3
+    module = load_module(alloys)
+    assert GAG.from_pretrained(domains=[alloys]).domains["alloys"].readout == module.readout

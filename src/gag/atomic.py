@@ -71,6 +71,8 @@ def remove_folder(folder: Path) -> None:
             folder.unlink()
             return
         shutil.rmtree(removed, ignore_errors=True)
+        if (replaced := _sibling(folder, "replaced")).exists():  # an older one, which would come back
+            shutil.rmtree(replaced)
         folder.rename(removed)
         shutil.rmtree(removed)
 

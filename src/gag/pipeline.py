@@ -30,11 +30,11 @@ from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question, content_hash, questions_hash
 from gag.routing.encoder import Encoder
-from gag.routing.prototypes import general_questions, question_bank
+from gag.routing.prototypes import question_bank
 from gag.sources import Material, Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
-from gag.training.alignment import Example, alignment_examples
-from gag.training.counterfactual import counterfactual_pairs
+from gag.training.alignment import Example, alignment_examples, split_by_group
+from gag.training.counterfactual import counterfactual_pairs, foreign_texts_hash, shipped_texts
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
@@ -123,7 +123,11 @@ class Build:
         pretraining = None
         if config.pretrain_pairs:
             pretraining = projector_pretraining(self.workspace, self._base, self._plain_expert(expert))
-        network = [config.model_dump(), pretraining.key] if pretraining else config.model_dump()
+        network: object = config.model_dump()
+        if pretraining is not None:
+            network = [network, pretraining.key]
+        elif self.workspace.config.alignment.counterfactual:
+            network = [network, foreign_texts_hash()]
         folder = self._aligned_folder("projector", store, network)
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("projector", 1, 1, "kept")
@@ -160,8 +164,7 @@ class Build:
         count = round(config.alignment.counterfactual * len(questions))
         if not count:
             return []
-        texts = [q.question for q in general_questions(config.router, self.workspace.root)]
-        pairs = counterfactual_pairs(questions, texts, count, config.alignment.seed)
+        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed)
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
@@ -196,7 +199,8 @@ class Build:
         )
         steps = config.alignment.max_steps
         if step == "constant" and steps is None:
-            count = len(examples) + round(config.alignment.counterfactual * len(examples))
+            learnt, _ = split_by_group(examples, config.alignment.dev_share, config.alignment.seed)
+            count = len(learnt) + round(config.alignment.counterfactual * len(examples))
             steps = -(-count // config.alignment.batch_size) * config.alignment.epochs
         chosen = config.alignment.model_copy(update={"max_steps": steps})
         return self._steps.aligned(
@@ -232,8 +236,10 @@ class Build:
         expert = self.expert()
         folder = self.projector(expert, self.states(expert))
         bank = self.prototypes()
-        generation = self.workspace.config.generation.model_dump()
-        key = content_hash("module", expert.key, folder.name, bank.parent.name, generation, self._prompts.to_json())
+        config = self.workspace.config
+        generation, said_to = config.generation.model_dump(), self._prompts.to_json()
+        places = [expert.source, expert.revision, config.models.base.source, config.models.encoder.source]
+        key = content_hash("module", expert.key, folder.name, bank.parent.name, generation, said_to, places)
         target = self.workspace.module(self.name)
         kept = self._kept_module(target, key)
         processes().wait_for_everyone()  # nobody writes before everybody has looked
@@ -310,7 +316,7 @@ class Build:
             routing=Routing(
                 encoder=ModelReference(
                     id=config.models.encoder.source,
-                    revision=config.models.encoder.revision,
+                    revision=encoder.loaded.revision if encoder.loaded is not None else None,
                     fingerprint=encoder.fingerprint,
                     hidden_size=encoder.dimension,
                 ),
@@ -398,9 +404,8 @@ def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel)
     """The projector's pretraining for a workspace's choices: nothing of a domain but the model its expert is on."""
     config = workspace.config
     prompts = Prompts(config.prompts, FIELD, "")
-    texts = [q.question for q in general_questions(config.router, workspace.root)]
     plain = Expert(expert.model, expert.tokenizer, prompts)
-    return Pretraining(base, plain, expert.fingerprint, prompts, config, texts)
+    return Pretraining(base, plain, expert.fingerprint, prompts, config, shipped_texts())
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:

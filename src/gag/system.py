@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from gag.answering import Prepared, complete, injected
-from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig
-from gag.domain import DomainModule, check_base, check_encoder, check_expert, load_module
-from gag.errors import DomainError
+from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig
+from gag.domain import DomainModule, ModelReference, check_base, check_encoder, check_expert, load_module
+from gag.errors import DomainError, GagError
 from gag.models.base import Base
 from gag.models.expert import Expert, Reading
 from gag.models.experts import ExpertPool
@@ -26,6 +26,7 @@ from gag.records import GENERAL, Answer, Question, Route
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import cached_bank, general_questions
 from gag.routing.router import Router
+from gag.workspace import workspace_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Attached:
     module: DomainModule
     expert: Expert
     projector: Projector
+    readout: ReadoutConfig
 
     @property
     def prompts(self) -> Prompts:
@@ -43,7 +45,7 @@ class Attached:
 
     def read(self, questions: Sequence[str]) -> list[Reading]:
         """What the expert knows about each question."""
-        return self.expert.read(questions, self.module.readout)
+        return self.expert.read(questions, self.readout)
 
     @torch.no_grad()
     def vectors(self, readings: Sequence[Reading]) -> Tensor:
@@ -55,7 +57,10 @@ class Attached:
 
 
 class GAG:
-    """A frozen base that answers from attached domain modules; `general` is a route like any other."""
+    """A frozen base that answers from attached domain modules; `general` is a route like any other.
+
+    `read_batch_size` is how many questions an expert reads at once, in place of what its module says.
+    """
 
     def __init__(
         self,
@@ -66,11 +71,12 @@ class GAG:
         generation: GenerationConfig | None = None,
         general: Prompts | None = None,
         batch_size: int = 32,
+        read_batch_size: int | None = None,
     ) -> None:
         self.base, self.router, self.experts = base, router, experts
         self.generation = generation or GenerationConfig()
         self.general = general or Prompts(Config().prompts, GENERAL)
-        self.batch_size = batch_size
+        self.batch_size, self.read_batch_size = batch_size, read_batch_size
         self._attached: dict[str, Attached] = {}
 
     @classmethod
@@ -84,16 +90,22 @@ class GAG:
     ) -> GAG:
         """A system by names: `base` and others are hub ids, folders or `package:NAME`; `domains` module folders.
 
-        What is not given is taken from the first module. Raises ModelError and DomainError.
+        What is not given is taken from the first module, paths of its workspace from there; another place than the
+        modules name must hold the same weights. Raises ModelError and DomainError.
         """
         first = load_module(Path(domains[0])) if domains else None
         defaults = ModelsConfig()
         models = ModelsConfig(
-            base=_model(base, first.base.id if first else None, defaults.base),
-            expert=_model(expert, first.expert.id if first else None, defaults.expert),
-            encoder=_model(encoder, first.routing.encoder.id if first else None, defaults.encoder),
+            base=_model(base, first.base if first else None, defaults.base),
+            expert=_model(expert, first.expert if first else None, defaults.expert),
+            encoder=_model(encoder, first.routing.encoder if first else None, defaults.encoder),
         )
-        return cls.from_config(Config(models=models), domains)
+        root = workspace_of(first.folder) if first else None
+        model = cls.from_config(Config(models=models), root=root)
+        model.experts.moved, model.read_batch_size = expert is not None, None
+        for folder in domains:
+            model.attach(folder)
+        return model
 
     @classmethod
     def from_config(cls, config: Config, domains: Sequence[str | Path] = (), *, root: Path | None = None) -> GAG:
@@ -105,6 +117,7 @@ class GAG:
             ExpertPool(config.models.expert, root),
             generation=config.generation,
             general=Prompts(config.prompts, GENERAL),
+            read_batch_size=config.readout.batch_size,
         )
         for folder in domains:
             model.attach(folder)
@@ -128,16 +141,20 @@ class GAG:
         check_base(module, self.base.fingerprint, self.base.hidden_size)
         check_encoder(module, self.router.encoder.fingerprint)
         projector = _projector(module).to(self.base.device)
-        adapter = module.expert_path
-        loaded = self.experts.loaded(module.expert.id, module.expert.revision, bare=adapter is None)
-        check_expert(module, loaded.fingerprint)
-        expert = self.experts.attach(module.name, module.prompts, module.expert.id, module.expert.revision, adapter)
+        try:
+            expert = self._expert(module)
+        except GagError:
+            self.experts.forget_unused()
+            raise
         try:
             self.router.attach(module.name, module.prototypes())
         except DomainError:
             self.experts.detach(module.name)
             raise
-        self._attached[module.name] = Attached(module, expert, projector)
+        readout = module.readout
+        if self.read_batch_size is not None:
+            readout = readout.model_copy(update={"batch_size": self.read_batch_size})
+        self._attached[module.name] = Attached(module, expert, projector, readout)
         return module.name
 
     def detach(self, name: str) -> None:
@@ -205,6 +222,15 @@ class GAG:
         """A context that raises RunError at its end if a byte of the base changed in it."""
         return frozen(self.base.model, "the base")
 
+    def _expert(self, module: DomainModule) -> Expert:
+        """The module's expert, its weights those that the module was made with."""
+        adapter, model = module.expert_path, module.expert
+        loaded = self.experts.loaded(model.id, model.revision, bare=adapter is None, fingerprint=model.fingerprint)
+        check_expert(module, loaded.fingerprint)
+        return self.experts.attach(
+            module.name, module.prompts, model.id, model.revision, adapter, fingerprint=model.fingerprint
+        )
+
     def _general(self, questions: Sequence[Question], generation: GenerationConfig) -> list[Prepared]:
         room = generation.max_new_tokens
         return [
@@ -256,7 +282,11 @@ def _projector(module: DomainModule) -> Projector:
         ) from None
 
 
-def _model(given: str | ModelConfig | None, known: str | None, default: ModelConfig) -> ModelConfig:
-    if isinstance(given, ModelConfig):
-        return given
-    return default.model_copy(update={"source": given or known or default.source})
+def _model(given: str | ModelConfig | None, known: ModelReference | None, default: ModelConfig) -> ModelConfig:
+    if given is not None:
+        config = given if isinstance(given, ModelConfig) else default.model_copy(update={"source": given})
+        path = Path(config.source).expanduser()  # one that is here is meant, not one of a workspace
+        return config.model_copy(update={"source": str(path.resolve())}) if path.exists() else config
+    if known is not None:
+        return default.model_copy(update={"source": known.id, "revision": known.revision})
+    return default

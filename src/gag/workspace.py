@@ -74,6 +74,12 @@ class Workspace:
         return self.root / Path(name).expanduser()
 
 
+def workspace_of(folder: Path) -> Path | None:
+    """The workspace that `folder` lies in: the nearest folder at or above it with a gag.yaml."""
+    whole = folder.resolve()
+    return next((place for place in (whole, *whole.parents) if (place / FILE_NAME).is_file()), None)
+
+
 def open_workspace(
     folder: str | Path | None = None, *, preset: str | None = None, overrides: Iterable[str] = ()
 ) -> Workspace:
@@ -87,11 +93,10 @@ def open_workspace(
         if not (root / FILE_NAME).is_file():
             raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
     else:
-        here = Path.cwd()
-        found = next((p for p in (here, *here.parents) if (p / FILE_NAME).is_file()), None)
+        found = workspace_of(Path.cwd())
         if found is None:
             raise ConfigError(
-                f"There is no {FILE_NAME} in {here} or above it.",
+                f"There is no {FILE_NAME} in {Path.cwd()} or above it.",
                 "Make a workspace with: gag init FOLDER; or name one: --workspace FOLDER",
             )
         root = found

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from rich.console import Console
 
 from gag.demo.labs import LABS, general_sample, load_lab, seen_by_projector
+from gag.demo.run import Demo
+from gag.errors import ConfigError
 from gag.evaluation.metrics import fact_recall
 
 
@@ -40,3 +45,18 @@ def test_the_first_documents_of_a_lab_keep_their_questions_only() -> None:
     lab = load_lab("adjuvant").first(8)
     assert len(lab.documents) == 8 and len(lab.train) == 192 and len(lab.test) == 64
     assert {q.meta["document"] for q in lab.test} == {d.id for d in lab.documents}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_demo_overwrites_no_other_workspace(tmp_path: Path, fast: bool) -> None:
+    demo = Demo(tmp_path, Console(), fast=fast)
+    labs = {name: load_lab(name) for name in LABS}
+    demo.workspace(labs)
+    made = (tmp_path / "gag.yaml").read_text("utf-8")
+    Demo(tmp_path, Console(), fast=not fast).workspace(labs)
+    demo.workspace(labs)
+    assert (tmp_path / "gag.yaml").read_text("utf-8") == made
+    (tmp_path / "gag.yaml").write_text(made + "# mine\n", "utf-8")
+    with pytest.raises(ConfigError, match="is not the demo's own"):
+        demo.workspace(labs)
+    assert (tmp_path / "gag.yaml").read_text("utf-8").endswith("# mine\n")

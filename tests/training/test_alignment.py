@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from gag.config import AlignmentConfig, ProjectorConfig, PromptsConfig
 from gag.errors import InputError
-from gag.models.base import Base
+from gag.models.base import Base, Prefix
+from gag.models.chat import EncodedPrompt
 from gag.models.fingerprint import weights_checksum
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
 from gag.prompts import Prompts
@@ -151,6 +153,26 @@ def test_splits_are_what_was_asked_for(tmp_path: Path) -> None:
     tails = sorted(e.tail for e in batch)
     assert sizes(batch_tokens=2 * tails[1])[0] == 2
     assert sizes(batch_tokens=8) == [1, 1, 1, 1]
+
+
+def test_prompts_before_the_slots_are_computed_within_the_budget_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = Base.prefixes
+
+    def watched(self: Base, prompts: Sequence[EncodedPrompt]) -> list[Prefix]:
+        sizes.append(len(prompts) * max(p.slots[0] for p in prompts))
+        return real(self, prompts)
+
+    monkeypatch.setattr(Base, "prefixes", watched)
+    longest = max(e.prompt.slots[0] for e in examples())
+    whole = Alignment(base(), projector(), config(), tmp_path / "whole").loss(examples())
+    assert len(sizes) == 1 and sizes[0] > 2 * longest
+    sizes.clear()
+    parts = Alignment(base(), projector(), config(batch_tokens=2 * longest), tmp_path / "parts").loss(examples())
+    assert len(sizes) > 1 and max(sizes) <= 2 * longest
+    assert parts == pytest.approx(whole, rel=1e-5)
 
 
 def test_key_values_are_kept_only_up_to_the_limit(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from gag.config import ExpertConfig, ModelConfig, PromptsConfig
-from gag.errors import InputError, RunError
+from gag.errors import ConfigError, InputError, RunError
 from gag.models import chat
 from gag.models.experts import with_adapter
 from gag.models.fingerprint import identity_fingerprint
@@ -278,6 +278,43 @@ def test_the_other_choices_train_too(source: str, tmp_path: Path, choices: dict[
     assert any(bool(t.any()) for name, t in found.items() if "lora_B" in name)
     if "lora_targets" in choices:
         assert {name.split(".")[-3] for name in found} == {"q_proj", "down_proj"}
+
+
+def test_every_epoch_is_told_to_the_sampler(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(module._SameOrder, "on_epoch_begin", watched(module._SameOrder.on_epoch_begin, told))
+    train_expert(loaded(source), DATA, config(batch_size=2, epochs=3), tmp_path)
+    assert told == [0, 1, 2]
+
+
+def watched(real: Any, told: list[int]) -> Any:
+    def on_epoch_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        real(self, args, state, control, **kwargs)
+        assert self.trainer is not None
+        told.append(self.trainer.order.epoch)
+
+    return on_epoch_begin
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (("q_proj", "typo"), "names 'typo'"),
+        (("self_attn",), "No adapter can be put on"),
+    ],
+)
+def test_layers_that_cannot_have_an_adapter_are_named(
+    source: str, tmp_path: Path, targets: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        train_expert(loaded(source), DATA, config(lora_targets=targets), tmp_path)
+    assert "q_proj" in caught.value.hint and "\n" not in caught.value.message
+
+
+def test_one_layers_name_is_that_layer_also_from_a_layer_on(source: str, tmp_path: Path) -> None:
+    chosen = config(lora_targets="q_proj", lora_from_layer=1)
+    found = weights(train_expert(loaded(source), DATA, chosen, tmp_path))
+    assert {name.split(".")[-3] for name in found} == {"q_proj"}
 
 
 def test_accumulated_batches_are_one_batch(source: str, tmp_path: Path) -> None:

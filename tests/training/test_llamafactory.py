@@ -128,3 +128,9 @@ def test_an_adapter_as_llama_factory_leaves_it(workspace: Workspace) -> None:
     assert not taken & {"training_args.bin", "checkpoint-3", "training_loss.png"}
     assert load_module(module.folder).expert.id == "lm"
     assert not list((root / "runs" / "adjuvant").glob("expert-*"))
+
+
+def test_what_it_has_no_key_for_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lora_from_layer"):
+        recipe("x", ExpertConfig(lora_from_layer=2), "m")
+    assert "lora_target" not in recipe("x", ExpertConfig(lora_from_layer=2, method="full"), "m")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
+from torch.utils.data import BatchSampler
 
+from gag.training.expert import _SameOrder
 from gag.training.order import LikeLengths, like_lengths
 
 LENGTHS = [1 + (7 * n) % 50 for n in range(203)]
@@ -45,3 +51,18 @@ def test_the_short_batch_is_last_so_that_no_other_is_torn(count: int) -> None:
     assert len(order) == len(sampler) == count
     whole = [sorted(batch) for batch in like_lengths(LENGTHS[:count], 8, seed=3) if len(batch) == 8]
     assert [sorted(order[i : i + 8]) for i in range(0, count - count % 8, 8)] == whole
+
+
+def test_a_resumed_epoch_keeps_its_order_in_several_processes() -> None:
+    """What accelerate puts around the sampler, once more where batches are skipped, passes no epoch's number on."""
+    sampler = LikeLengths(LENGTHS, 8, seed=3)
+    batches = BatchSampler(sampler, batch_size=4, drop_last=False)
+    shard = BatchSamplerShard(batches, num_processes=2, process_index=0, even_batches=False)
+    rest = SkipBatchSampler(shard, skip_batches=3)
+    callback = _SameOrder()
+    callback.trainer = cast(Any, SimpleNamespace(order=sampler))
+    callback.on_epoch_begin(None, SimpleNamespace(epoch=2.6), None)
+    wanted = LikeLengths(LENGTHS, 8, seed=3)
+    wanted.set_epoch(2)
+    whole = list(BatchSamplerShard(BatchSampler(wanted, 4, drop_last=False), 2, 0, even_batches=False))
+    assert list(rest) == whole[3:]

@@ -21,8 +21,8 @@ def pretrain(
 ) -> None:
     """Teach the projector to let backgrounds through, before any domain.
 
-    Done once for a base and an expert's model and kept in the cache; build does it when it needs it. Needs
-    projector.pretrain_pairs in gag.yaml.
+    Done once for a base and an expert's model and kept in the cache; build does it when it needs it. What the package
+    ships is not made again, but with --export. Needs projector.pretrain_pairs in gag.yaml.
     """
     from safetensors.torch import load_file, save
 
@@ -44,12 +44,17 @@ def pretrain(
     note("loading models")
     base = Base.from_loaded(load_causal_lm(models.base, root=place.root))
     pretraining = projector_pretraining(place, base, load_causal_lm(models.expert, root=place.root))
-    with shown_progress() as on_progress:
-        path = pretraining.made(on_progress)
+    shipped = pretraining.shipped if export is None else None
+    if shipped is None:
+        with shown_progress() as on_progress:
+            path = str(pretraining.made(on_progress))
+    else:
+        path = str(shipped)
     if export is not None:
         with new_file(export) as partial:
             partial.write_bytes(save({name: tensor.half() for name, tensor in load_file(path).items()}))
     if as_json:
-        write_json({"key": pretraining.key, "file": str(path), "export": None if export is None else str(export)})
+        write_json({"key": pretraining.key, "file": path, "export": None if export is None else str(export)})
     else:
-        write_text(f"The pretrained projector: {path} (key {pretraining.key[:16]})")
+        where = "The package ships it" if shipped is not None else "The pretrained projector"
+        write_text(f"{where}: {path} (key {pretraining.key[:16]})")

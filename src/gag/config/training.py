@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gag.config.answering import ProjectorConfig
 from gag.config.section import Section
@@ -17,7 +17,7 @@ class ExpertConfig(Section):
     lora_rank: int = Field(32, ge=1, description="Rank of the adapter.")
     lora_alpha: int = Field(64, ge=1, description="Scale of the adapter (its updates are multiplied by alpha / rank).")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input.")
-    lora_targets: str | tuple[str, ...] = Field(
+    lora_targets: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="Which linear layers get an adapter: all-linear, or a list of layer names."
     )
     lora_from_layer: int = Field(
@@ -37,6 +37,11 @@ class ExpertConfig(Section):
     pretrain_length: int = Field(512, ge=8, description="Tokens a piece of document in pretraining.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
     seed: int = Field(42, description="Seed of order and initialisation.")
+
+    @field_validator("lora_targets", mode="before")
+    @classmethod
+    def _one_name(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) and value != "all-linear" else value
 
 
 class AlignmentConfig(Section):

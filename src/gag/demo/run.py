@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gag.config import FILE_NAME, Config, DomainConfig, load_config
 from gag.demo.labs import LABS, Lab, general_sample, load_lab, seen_by_projector
-from gag.errors import RunError
+from gag.errors import ConfigError, RunError
 from gag.evaluation.agreement import general_agreement
 from gag.evaluation.metrics import fact_recall
 from gag.evaluation.runner import Evaluated, evaluate
@@ -79,17 +79,25 @@ class Demo:
 
     def workspace(self, labs: dict[str, Lab]) -> Workspace:
         """The demo's workspace: gag.yaml from the preset and the labs' data as files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         domains = {
             name: DomainConfig(field=lab.field, qa=f"data/{name}/train.jsonl", align_qa=f"data/{name}/align.jsonl")
             for name, lab in labs.items()
         }
+        configs: dict[bool, Config] = {
+            fast: load_config(preset="demo", overrides=FAST if fast else ()).model_copy(update={"domains": domains})
+            for fast in (False, True)
+        }
+        file = self.folder / FILE_NAME
+        if file.is_file() and file.read_text("utf-8") not in map(commented_yaml, configs.values()):
+            raise ConfigError(
+                f"{file} is not the demo's own: another workspace, or changed since.",
+                "Name another folder: gag demo FOLDER; or remove this one.",
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
         for name, lab in labs.items():
             lab.write(self.folder / "data" / name)
-        config: Config = load_config(preset="demo", overrides=FAST if self.fast else ())
-        config = config.model_copy(update={"domains": domains})
-        (self.folder / FILE_NAME).write_text(commented_yaml(config), encoding="utf-8")
-        return Workspace(self.folder, config)
+        file.write_text(commented_yaml(configs[self.fast]), encoding="utf-8")
+        return Workspace(self.folder, configs[self.fast])
 
     def _build(self, workspace: Workspace, lab: Lab) -> Path:
         build = Build(workspace, lab.name, Sources(), on_progress=self.on_progress)

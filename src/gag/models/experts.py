@@ -33,31 +33,40 @@ _Key = tuple[str, str | None, bool]
 
 
 class ExpertPool:
-    """Loads an expert model once and hands out one Expert a domain; detaching frees the domain's adapter."""
+    """Loads an expert model once and hands out one Expert a domain; detaching frees the domain's adapter.
 
-    def __init__(self, config: ModelConfig, root: Path | None = None) -> None:
-        self.config, self.root = config, root
+    A domain's model is looked for where its module says, then at `config.source`; with `moved` the other way round.
+    """
+
+    def __init__(self, config: ModelConfig, root: Path | None = None, *, moved: bool = False) -> None:
+        self.config, self.root, self.moved = config, root, moved
         self._shared: dict[_Key, LoadedModel] = {}
         self._wrapped: dict[_Key, Any] = {}
         self._domains: dict[str, _Key] = {}
 
-    def loaded(self, source: str, revision: str | None = None, *, bare: bool = False) -> LoadedModel:
-        """The model `source`, loaded at first use with this pool's dtype, device and attention.
+    def loaded(
+        self, source: str, revision: str | None = None, *, bare: bool = False, fingerprint: str | None = None
+    ) -> LoadedModel:
+        """The model `source`, loaded at first use with this pool's dtype, device and attention; raises ModelError.
 
         Domains with adapters share one copy; those that use it `bare` share another, which no adapter ever touches.
+        With the `fingerprint` of its weights, the pool's own source may take its place, where it holds the same.
         """
-        key = (source, revision, bare)
-        if key not in self._shared:
-            config = self.config.model_copy(update={"source": source, "revision": revision})
-            self._shared[key] = load_causal_lm(config, root=self.root)
-        return self._shared[key]
+        return self._shared[self._found(source, revision, bare, fingerprint)]
 
     def attach(
-        self, name: str, prompts: Prompts, source: str, revision: str | None = None, adapter: Path | None = None
+        self,
+        name: str,
+        prompts: Prompts,
+        source: str,
+        revision: str | None = None,
+        adapter: Path | None = None,
+        *,
+        fingerprint: str | None = None,
     ) -> Expert:
         """The expert of domain `name`: `source` as it is, or under `adapter`; raises ModelError for a misfit."""
-        key = (source, revision, adapter is None)
-        loaded = self.loaded(source, revision, bare=adapter is None)
+        key = self._found(source, revision, adapter is None, fingerprint)
+        loaded = self._shared[key]
         if adapter is None:
             self._domains[name] = key
             return Expert(loaded.model, loaded.tokenizer, prompts)
@@ -80,6 +89,39 @@ class ExpertPool:
             wrapped.to(loaded.model.dtype).eval()
         self._domains[name] = key
         return Expert(wrapped, loaded.tokenizer, prompts, adapter=inside)
+
+    def forget_unused(self) -> None:
+        """Let go of models that no domain uses."""
+        used = set(self._domains.values())
+        for held in (self._wrapped, self._shared):
+            for key in set(held) - used:
+                held.pop(key)
+
+    def _found(self, source: str, revision: str | None, bare: bool, fingerprint: str | None) -> _Key:
+        """The key of the model, loaded; of other weights than `fingerprint` only where `source` itself holds such."""
+        recorded, own = (source, revision, bare), (self.config.source, self.config.revision, bare)
+        if fingerprint is None or recorded == own:
+            self._load(recorded)
+            return recorded
+        problem: ModelError | None = None
+        for key in (own, recorded) if self.moved else (recorded, own):
+            try:
+                if self._load(key).fingerprint == fingerprint:
+                    return key
+            except ModelError as error:
+                problem = error if key == recorded else problem
+        if problem is None:
+            return recorded
+        raise ModelError(
+            problem.message,
+            f"Name where it lies now, models.expert.source or expert=…; {own[0]} does not hold these weights.",
+        ) from None
+
+    def _load(self, key: _Key) -> LoadedModel:
+        if key not in self._shared:
+            config = self.config.model_copy(update={"source": key[0], "revision": key[1]})
+            self._shared[key] = load_causal_lm(config, root=self.root)
+        return self._shared[key]
 
     def detach(self, name: str) -> None:
         """Forget a domain's expert; a model that no domain uses any more is freed."""

@@ -131,7 +131,7 @@ class Alignment:
             cpu=base.device.type == "cpu", log_with=list(report_to) or None, project_dir=folder
         )
         self.report_to = report_to
-        self.prefixes = _PrefixCache(base, config.prefix_cache_gb)
+        self.prefixes = _PrefixCache(base, config.prefix_cache_gb, config.batch_tokens)
 
     def train(self, examples: Sequence[Example], extra: Sequence[Example] = ()) -> Aligned:
         """Train on `examples`, a share of them held out by answer for the dev loss, and on all of `extra`."""
@@ -244,16 +244,21 @@ class Alignment:
     def _shares(self, batch: Sequence[Example]) -> Iterator[Sequence[Example]]:
         """This process's micro-batches: at least `accumulation` parts, each within the token budget."""
         mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        mine = sorted(mine, key=lambda e: e.tail)
+        mine = sorted(mine, key=self._computed)
         most = max(1, -(-len(mine) // self.config.accumulation))
         part: list[Example] = []
         for example in mine:
-            if part and (len(part) == most or (len(part) + 1) * example.tail > self.config.batch_tokens):
+            if part and (len(part) == most or (len(part) + 1) * self._computed(example) > self.config.batch_tokens):
                 yield part
                 part = []
             part.append(example)
         if part:
             yield part
+
+    def _computed(self, example: Example) -> int:
+        """Tokens of an example that are computed with a gradient: all of them where no prefix can be kept."""
+        whole = len(example.prompt.ids) + len(example.answer)
+        return example.tail if self.base.can_keep_prefixes else whole
 
     def _evaluate(self, dev: Sequence[Example], run: RunState, best: dict[str, Tensor]) -> dict[str, Tensor]:
         loss = self.loss(dev)
@@ -292,21 +297,37 @@ class Alignment:
 
 
 class _PrefixCache:
-    """Key-values of prompts before their slot, kept up to a memory limit; beyond it they are computed each time."""
+    """Key-values of prompts before their slot, kept up to a memory limit; beyond it they are computed each time.
 
-    def __init__(self, base: Base, limit_gb: float) -> None:
-        self.base, self.left = base, int(limit_gb * 1e9)
+    At most `batch_tokens` tokens, padding included, are computed at once.
+    """
+
+    def __init__(self, base: Base, limit_gb: float, batch_tokens: int) -> None:
+        self.base, self.left, self.batch_tokens = base, int(limit_gb * 1e9), batch_tokens
         self.kept: dict[tuple[int, ...], Prefix] = {}
 
     def get(self, prompts: Sequence[EncodedPrompt]) -> list[Prefix]:
         keys = [p.ids[: p.slots[0]] for p in prompts]
         new = [i for i, key in enumerate(keys) if key not in self.kept]
-        fresh = dict(zip(new, self.base.prefixes([prompts[i] for i in new]) if new else [], strict=True))
+        fresh: dict[int, Prefix] = {}
+        for part in self._parts(new, [len(key) for key in keys]):
+            fresh |= zip(part, self.base.prefixes([prompts[i] for i in part]), strict=True)
         for i, prefix in fresh.items():
             if prefix.bytes <= self.left and keys[i] not in self.kept:
                 self.kept[keys[i]] = prefix
                 self.left -= prefix.bytes
         return [fresh[i] if i in fresh else self.kept[key] for i, key in enumerate(keys)]
+
+    def _parts(self, wanted: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+        """`wanted` in as few parts as the budget allows, those of like length together."""
+        if len(wanted) * max((lengths[i] for i in wanted), default=0) <= self.batch_tokens:
+            return [list(wanted)] if wanted else []
+        parts: list[list[int]] = [[]]
+        for i in sorted(wanted, key=lambda i: lengths[i]):
+            if parts[-1] and (len(parts[-1]) + 1) * lengths[i] > self.batch_tokens:
+                parts.append([])
+            parts[-1].append(i)
+        return parts
 
 
 def split_by_group(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:

@@ -11,12 +11,24 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from gag.config import RouterConfig
 from gag.errors import ConfigError
-from gag.records import Question
-from gag.training.foreign import ForeignTexts
+from gag.records import Question, content_hash
+from gag.routing.prototypes import general_questions
+from gag.training.foreign import VERSION, ForeignTexts
 
 RARE = 2000
 """So many draws without a fitting text are enough to say that there is none."""
+
+
+def shipped_texts() -> list[str]:
+    """The general questions of the package, of which foreign texts are made whatever questions the router has."""
+    return [question.question for question in general_questions(RouterConfig(), None)]
+
+
+def foreign_texts_hash() -> str:
+    """The hash of what decides which foreign texts are drawn."""
+    return content_hash("foreign texts", VERSION, shipped_texts())
 
 
 def counterfactual_pairs(questions: Sequence[Question], texts: Sequence[str], count: int, seed: int) -> list[Question]:

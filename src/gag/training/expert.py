@@ -110,7 +110,7 @@ def train_rows(
     held = loaded.model.dtype
     if config.method == "lora":
         if rows.start is None:
-            model = get_peft_model(model, _lora(config, model))
+            model = _with_new_adapter(model, config)
         else:
             model = PeftModel.from_pretrained(model, str(rows.start), is_trainable=True)
             for adapter in model.peft_config.values():  # where the library looks for the model's files when it saves
@@ -158,7 +158,23 @@ class _Trainer(AnswerLossTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LikeLengths:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LikeLengths([len(ids) for ids in rows["input_ids"]], step, self.args.seed)
+        self.order = LikeLengths([len(ids) for ids in rows["input_ids"]], step, self.args.seed)
+        return self.order
+
+
+class _SameOrder(TrainerCallback):
+    """Every epoch in its own order, also the one that is gone on with.
+
+    What the library puts around the sampler in several processes, and once more where batches are skipped, keeps the
+    epoch's number from it.
+    """
+
+    def __init__(self) -> None:
+        self.trainer: _Trainer | None = None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer is not None:
+            self.trainer.order.set_epoch(int(state.epoch or 0))
 
 
 class _Told(TrainerCallback):
@@ -187,13 +203,15 @@ def _run(
 ) -> dict[str, torch.Tensor] | None:
     """Train one stage; where weights are sharded over processes, return them whole (on the main process)."""
     folder = out / f"{stage.name}-checkpoints"
+    order = _SameOrder()
     trainer = _Trainer(
         model=model,
         args=_arguments(config, stage, folder, next(model.parameters()), report_to),
         train_dataset=datasets.Dataset.from_list(stage.rows),
         processing_class=tokenizer,
-        callbacks=[_Told(stage.name, on_progress)],
+        callbacks=[_Told(stage.name, on_progress), order],
     )
+    order.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     longest = max(len(row["input_ids"]) for row in stage.rows)
     checkpoint = last_checkpoint(folder)  # of a stage that had ended: its weights are loaded, no step is taken
@@ -250,6 +268,18 @@ def _arguments(
     )
 
 
+def _with_new_adapter(model: Any, config: ExpertConfig) -> Any:
+    try:
+        return get_peft_model(model, _lora(config, model))
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        known = ", ".join(_linear_names(model))
+        raise ConfigError(
+            f"No adapter can be put on the expert model: {reason}.",
+            f"Mend expert.lora_targets; its linear layers: {known}; or all-linear.",
+        ) from None
+
+
 def _lora(config: ExpertConfig, model: Any) -> LoraConfig:
     targets = config.lora_targets
     count = int(model.config.get_text_config().num_hidden_layers)
@@ -258,8 +288,15 @@ def _lora(config: ExpertConfig, model: Any) -> LoraConfig:
             f"expert.lora_from_layer is {config.lora_from_layer}, but the expert model has {count} layers.",
             f"Use 0 to {count - 1}.",
         )
+    known = _linear_names(model)
+    for target in () if isinstance(targets, str) else targets:
+        if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
+            raise ConfigError(
+                f"expert.lora_targets names {target!r}, which the expert model does not have.",
+                f"Its linear layers: {', '.join(known)}; or all-linear.",
+            )
     if config.lora_from_layer and isinstance(targets, str):  # the library takes layers only with a list of names
-        targets = tuple(_linear_names(model))
+        targets = tuple(known)
     return LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,

@@ -66,7 +66,15 @@ def export_llamafactory(
 
 
 def recipe(name: str, config: ExpertConfig, model: str) -> dict[str, Any]:
-    """The values of the expert section under LLaMA-Factory's keys; its folder is where it is run."""
+    """The values of the expert section under LLaMA-Factory's keys; its folder is where it is run.
+
+    Raises ConfigError for a choice that it has no key for.
+    """
+    if config.method == "lora" and config.lora_from_layer:
+        raise ConfigError(
+            f"LLaMA-Factory has no counterpart of expert.lora_from_layer, which is {config.lora_from_layer}.",
+            "Export with --set expert.lora_from_layer=0.",
+        )
     lora = {
         "lora_rank": config.lora_rank,
         "lora_alpha": config.lora_alpha,
@@ -113,6 +121,4 @@ def model_path(source: str, root: Path) -> str:
 
 def _targets(targets: str | tuple[str, ...]) -> str:
     """`all` is its word for every linear layer; names are joined by commas."""
-    if isinstance(targets, str):
-        return "all" if targets == "all-linear" else targets
-    return ",".join(targets)
+    return "all" if isinstance(targets, str) else ",".join(targets)

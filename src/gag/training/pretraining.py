@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gag.atomic import new_file
 from gag.config import AlignmentConfig, Config, ReadoutConfig
+from gag.errors import BusyError
 from gag.models.base import Base
 from gag.models.chat import encode_answer
 from gag.models.expert import Expert
@@ -80,13 +81,19 @@ class Pretraining:
         kept = {"layers", "pooling", "slots", "parts", "normalize", "clamp"}
         return ReadoutConfig(**self.config.readout.model_dump(include=kept))
 
+    @property
+    def shipped(self) -> Traversable | None:
+        """The file that the package ships of this very pretraining, if it does."""
+        file = shipped_folder() / f"{self.key[:16]}.safetensors"
+        return file if file.is_file() else None
+
     def tensors(self, on_progress: Progress = silent) -> dict[str, Tensor]:
         """The pretrained projector's state dict: shipped with the package, kept in the cache, or made now.
 
         What is shipped is what this very pretraining gave (`gag pretrain --export`), found by its key.
         """
-        shipped = shipped_folder() / f"{self.key[:16]}.safetensors"
-        if shipped.is_file():
+        shipped = self.shipped
+        if shipped is not None:
             on_progress("pretraining", 1, 1, "shipped with the package")
             return {name: tensor.float() for name, tensor in load(shipped.read_bytes()).items()}
         return load_file(self.made(on_progress))
@@ -101,6 +108,7 @@ class Pretraining:
         if main:
             _acquire(lock, on_progress)
         try:
+            processes().wait_for_everyone()  # nobody looks before the main process has the lock
             kept = path.is_file()
             processes().wait_for_everyone()  # nobody writes before everybody has looked
             if kept:
@@ -206,10 +214,17 @@ def _after(before: int, steps: int, on_progress: Progress) -> Progress:
 
 
 def _acquire(lock: FileLock, on_progress: Progress) -> None:
-    """Take `lock`; where another workspace is making the same projector, say so and wait for it."""
+    """Take `lock`; where another workspace is making the same projector, say so and wait for it.
+
+    Several processes do not wait, since those behind a barrier would be given up: raises BusyError.
+    """
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if processes().num_processes > 1:
+            raise BusyError(
+                "Another process is pretraining the same projector.", "Wait until it is done, then run this again."
+            ) from None
         on_progress("pretraining", 0, 1, "waiting for another process that makes the same one")
         lock.acquire()
 

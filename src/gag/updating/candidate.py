@@ -28,6 +28,7 @@ from gag.records import Question, content_hash, questions_hash
 from gag.sources import Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import alignment_examples
+from gag.training.counterfactual import foreign_texts_hash
 from gag.training.expert import ADAPTER, ExpertData, train_expert
 from gag.updating.plan import Plan
 from gag.updating.promotion import history
@@ -105,6 +106,7 @@ class Candidate:
             said(self.present.prompts.domain("?", readout.slots)),
             config.model_dump(),
             questions_hash(self._pairs),
+            foreign_texts_hash(),
         )
         folder = self._steps.folder("projector", key)
         if (folder / PROJECTOR_FILE).is_file():
