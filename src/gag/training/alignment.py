@@ -19,6 +19,7 @@ from accelerate.tracking import GeneralTracker
 from torch import Tensor, nn
 
 from gag.config import AlignmentConfig
+from gag.memory import give_back
 from gag.models import chat
 from gag.models.attention import training_attention
 from gag.models.base import Base, Prefix
@@ -142,6 +143,7 @@ class Alignment:
             with training_attention(self.base.model, longest):
                 return self._train(examples, extra)
         finally:
+            give_back()
             if self.report_to:
                 self.accelerator.end_training()
 

@@ -23,6 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from gag.atomic import disk_errors
 from gag.config import ExpertConfig
 from gag.errors import ConfigError
+from gag.memory import give_back
 from gag.models import chat
 from gag.models.attention import training_attention
 from gag.models.loading import LoadedModel
@@ -217,6 +218,7 @@ def _run(
     checkpoint = last_checkpoint(folder)  # of a stage that had ended: its weights are loaded, no step is taken
     with disk_errors(f"A checkpoint in {folder} could not be written"), training_attention(model, longest):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    give_back()
     processes().wait_for_everyone()
     if trainer.accelerator.distributed_type not in SHARDED:
         return None

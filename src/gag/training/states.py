@@ -20,6 +20,7 @@ from torch import Tensor
 from gag.atomic import new_file
 from gag.config import ReadoutConfig
 from gag.errors import RunError
+from gag.memory import give_back
 from gag.models.expert import Expert, Reading
 from gag.progress import Progress, silent
 from gag.records import Question, content_hash
@@ -125,6 +126,7 @@ def fill(
         if state.is_main_process:
             tokens = sum(r.tokens for r in readings) / len(readings)
             on_progress("states", done, len(mine), f"{tokens:.0f} background tokens a question")
+    give_back()
     state.wait_for_everyone()
     store.refresh()
     lost = store.missing(questions)

@@ -14,6 +14,7 @@ from gag.evaluation.bench.place import Place, QuestionSet
 from gag.evaluation.kept import keep, read_kept
 from gag.evaluation.metrics import METRICS, check_metrics
 from gag.evaluation.runner import Evaluated, Judge, scored
+from gag.memory import give_back
 from gag.methods.method import BaseBacked, Method
 from gag.progress import Progress, silent
 from gag.records import content_hash
@@ -135,6 +136,7 @@ class Asker:
             if not some:
                 raise _Failed(RunError(f"It answered none of its first {len(part)} questions: {errors[0]}", ""))
             self.on_progress(step, total - len(todo) + start + len(part), total)
+        give_back()
 
     def kept_costs(
         self, table: str, method: str, dataset: str, key: str, compute: Callable[[], dict[str, float]]
