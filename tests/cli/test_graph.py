@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gag.graph.store import GraphManifest, Relation
 from gag.records import read_passages
 
 Gag = Callable[..., Any]
@@ -57,6 +58,16 @@ def test_walking_by_hand(place: Path, gag: Gag) -> None:
     ]
 
 
+def test_names_that_were_cut_are_told_in_json_too(place: Path, gag: Gag, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gag("graph", "list", "--json", cwd=place).json[0]["names_cut"] is False
+    relations = (Relation("by", "<http://e/by>", 1),)
+    made = GraphManifest("far", "endpoint", 1, 2, relations, endpoint="http://localhost/q", row_cap=7, names_cut=True)
+    monkeypatch.setattr("gag.graph.store.load_graph", lambda *_, **__: made)
+    done = gag("graph", "load", "far", "--endpoint", "http://localhost/q", "--json", cwd=place)
+    assert (done.json["row_cap"], done.json["names_cut"]) == (7, True)
+    assert "cuts every result at 7 rows" in done.err and "Not all names were fetched" in done.err
+
+
 def test_what_was_cut_is_told(place: Path, gag: Gag) -> None:
     few = ("--set", "graph.max_edges=1")
     done = gag("graph", "follow", "films", "Ana | Ruiz", "^directed_by", *few, cwd=place)
@@ -86,6 +97,7 @@ def test_loading_again_and_removing(place: Path, gag: Gag) -> None:
         (["load", "../g", "--triples", "../kb.tsv"], "cannot be a domain's name", "letters, digits"),
         (["load", "g", "--triples", "bad.tsv"], "bad.tsv line 2: 1 part between tabs", "head TAB relation TAB tail"),
         (["load", "g", "--endpoint", "nowhere"], "no endpoint's address", "http://host"),
+        (["load", "g", "--endpoint", "http://host:port/query"], "no endpoint's address", "http://host"),
         (["show", "fims"], "There is no graph 'fims'", "gag graph load fims"),
         (["follow", "films", "Nobody Here", "directed_by"], "is no entity of the graph films", "IRI"),
         (["follow", "films", "Salt", "directed"], "Did you mean directed_by?", "walks it backwards"),

@@ -102,6 +102,16 @@ def test_measuring(place: Path, gag: Gag, tmp_path: Path) -> None:
         (["ask", "--method", "rog", "--graph", "films", "what is it"], "No entity of the graph", "in brackets"),
         (["ask", "--method", "rog", "--graph", "films", "who made", "Film 1"], "is no name for the picture", "quotes"),
         (["ask", "--method", "rog", "--graph", "films", "who?", "p.svg"], "only with --explain", "Add --explain"),
+        (
+            ["ask", "--method", "rog", "--graph", "films", "--domain", "no", "who?"],
+            "--domain no has no meaning",
+            "Leave out one",
+        ),
+        (
+            ["ask", "--method", "rog", "--graph", "films", "--show-background", "who?"],
+            "--show-background has no meaning",
+            "--explain",
+        ),
         (["eval", "--method", "rog", "--questions", "../qa.jsonl"], "needs a graph", "--graph"),
         (["eval", "--graph", "films", "--questions", "../qa.jsonl"], "belong to methods on graphs", "--method rog"),
         (

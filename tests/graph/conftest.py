@@ -108,6 +108,17 @@ def results_of(store: Any, query: str) -> bytes:
     return bytes(found.serialize(format=pyoxigraph.QueryResultsFormat.JSON))
 
 
+def cutting(store: Any, rows: int) -> Answering:
+    """An endpoint that gives no more than so many rows, and does not say so."""
+
+    def answer(query: str) -> tuple[int, bytes]:
+        found: dict[str, Any] = json.loads(results_of(store, query))
+        found["results"]["bindings"] = found["results"]["bindings"][:rows]
+        return 200, json.dumps(found).encode()
+
+    return answer
+
+
 @pytest.fixture
 def endpoint(folder: Path) -> Iterator[str]:
     """The address of an endpoint in front of the embedded store."""

@@ -59,6 +59,10 @@ def test_the_planner_sees_the_mention_in_brackets(films: Graph) -> None:
         ("who directed [Bo Lindstrom-Ruiz Kamp]", "has no entity", "Spelt like this one: Bo Lind"),
         ("what is the time", "No entity of the graph films is named", "Mark it in brackets"),
         ("???", "No entity", "in brackets"),
+        ("who made [<Zyzzx>]", "has no entity '<Zyzzx>'", "Brackets mark an entity"),
+        ("who made [<a:%zz>]", "has no entity '<a:%zz>'", "Brackets mark an entity"),
+        ("who made [Zyz\0zx]", "has no entity", "Brackets mark an entity"),
+        ("what\0 is the time", "No entity of the graph films is named", "Mark it in brackets"),
     ],
 )
 def test_an_unknown_entity_and_a_question_without_one(films: Graph, text: str, says: str, mend: str) -> None:
@@ -107,6 +111,8 @@ def test_finding_by_name(films: Graph) -> None:
     assert find(films, "Bo Lynd")[0].label == "Bo Lind" and find(films, "Bo Lynd")[0].score < 1
     assert find(films, "qqqq") == []
     assert find(films, "ab") == []
+    assert find(films, "<Zyzzx>") == find(films, "<http://[::1/>") == []
+    assert find(films, "<Bo Lind>")[0].label == "Bo Lind"
 
 
 def test_the_nearest_name_is_found_among_many_alike(tmp_path: Path) -> None:

@@ -111,6 +111,23 @@ def test_a_hub_is_bounded_and_told(tmp_path: Path) -> None:
     graph.close()
 
 
+def test_labels_take_no_place_of_edges(tmp_path: Path) -> None:
+    path = tmp_path / "kb.ttl"
+    names = ", ".join(f'"name {n}"' for n in range(40))
+    path.write_text(
+        "@prefix e: <http://e/> . @prefix r: <http://www.w3.org/2000/01/rdf-schema#> .\n"
+        f"@prefix k: <http://www.w3.org/2004/02/skos/core#> .\ne:a r:label {names} ; k:altLabel {names} ; "
+        "e:by e:b , e:c , e:d .\n",
+        "utf-8",
+    )
+    load_graph(tmp_path / "g", GraphConfig(), triples=path)
+    for most, ends, cuts in ((3, 3, 0), (2, 2, 1)):
+        graph = Graph.open(tmp_path / "g", GraphConfig(max_edges=most))
+        walk = follow_all(graph, "<http://e/a>", 1)
+        assert (len(walk.ends()), len(walk.cuts)) == (ends, cuts)
+        graph.close()
+
+
 def test_next_steps_are_those_that_lead_on(films: Graph, term: Term) -> None:
     walker = Walker(films, term("Ana Ruiz"), 2)
     assert walker.next_steps(()) == {"^directed_by", "^written_by"}

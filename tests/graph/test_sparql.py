@@ -10,7 +10,7 @@ import pytest
 
 from gag.config import GraphConfig
 from gag.errors import ConfigError, GagError, InputError, RunError
-from gag.graph.sparql import AUTHORIZATION, Remote
+from gag.graph.sparql import AUTHORIZATION, Remote, Rows
 
 from .conftest import bindings, serving
 
@@ -18,7 +18,7 @@ CONFIG = GraphConfig(timeout=5, retries=0)
 QUERY = "SELECT ?e WHERE { ?e ?p ?o }"
 
 
-def asked(answer: Callable[[str], tuple[int, bytes]], config: GraphConfig = CONFIG) -> list[tuple[str, ...]]:
+def asked(answer: Callable[[str], tuple[int, bytes]], config: GraphConfig = CONFIG) -> Rows:
     with serving(answer) as url:
         remote = Remote(url, config)
         try:
@@ -35,7 +35,9 @@ def test_terms_of_every_kind() -> None:
         {"e": {"type": "bnode", "value": "b0"}},
         {},
     ]
-    assert asked(lambda _: (200, bindings(rows))) == [
+    found = asked(lambda _: (200, bindings(rows)))
+    assert found.given == 5  # a blank node and a gap are left out
+    assert found == [
         ("<http://e/a>",),
         ('"a \\"b\\"\\n"@en',),
         ('"5"^^<http://x/int>',),
@@ -112,10 +114,31 @@ def test_an_iri_that_would_change_the_next_query() -> None:
         asked(lambda _: (200, bindings([row])))
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "localhost:8000", "", "http://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x/y",
+        "localhost:8000",
+        "",
+        "http://",
+        "file:///etc/passwd",
+        "http://host:port/query",
+        "http://host:99999/query",
+        "http://:80/query",
+        "http://[::1/query",
+        "http://a..b/x",
+        f"http://{'a' * 64}.org/x",
+        "http://a\nb/x",
+    ],
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(InputError, match="no endpoint's address"):
         Remote(url, CONFIG)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:80/q", "https://my_host/q?x=1", "http://bücher.example/q"])
+def test_an_address_that_is_less_common(url: str) -> None:
+    Remote(url, CONFIG).close()
 
 
 def test_no_password_is_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +150,18 @@ def test_no_password_is_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None
     assert remote._client.headers["Authorization"] == "Bearer xyz"
     remote.close()
     assert issubclass(type(error.value), GagError)
+
+
+def test_a_secret_is_sent_without_its_line_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(AUTHORIZATION, " Bearer s3cret\n")
+    remote = Remote("http://localhost/q", CONFIG)
+    assert remote._client.headers["Authorization"] == "Bearer s3cret"
+    remote.close()
+
+
+@pytest.mark.parametrize("secret", ["Bearer s3cret\nX: y", "Bearer s3crét", "s3cret\x7f"])
+def test_a_secret_that_no_header_can_hold_is_not_shown(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv(AUTHORIZATION, secret)
+    with pytest.raises(ConfigError, match="printable ASCII") as error:
+        Remote("http://localhost/q", CONFIG)
+    assert "s3cr" not in str(error.value) and AUTHORIZATION in error.value.hint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 
 from gag.config import GraphConfig
 from gag.errors import BusyError, ConfigError, InputError, MissingExtra, RunError
+from gag.graph import endpoint as endpoints
 from gag.graph.linking import find
-from gag.graph.paths import follow
+from gag.graph.paths import follow, follow_all, proven
 from gag.graph.store import Graph, export_graph, graph_folder, load_graph, read_manifest
+from gag.graph.weak_labels import Neighbours
 
-from .conftest import TRIPLES, results_of, serving
+from .conftest import TRIPLES, cutting, results_of, serving
 
 CONFIG = GraphConfig()
 
@@ -140,6 +143,37 @@ def test_rdf_with_labels_blank_nodes_and_literals(tmp_path: Path) -> None:
     assert follow(graph, year, ("by",)).ends() == []  # a literal is the head of nothing
 
 
+XSD = "http://www.w3.org/2001/XMLSchema#"
+
+
+def test_numbers_are_found_as_the_file_spells_them_and_as_the_store_does(tmp_path: Path) -> None:
+    path = tmp_path / "kb.ttl"
+    path.write_text(
+        f"@prefix e: <http://e/> . @prefix x: <{XSD}> . @prefix k: <http://www.w3.org/2004/02/skos/core#> .\n"
+        'e:a e:price 1.50 ; e:count "01"^^x:integer ; e:mass "1e3"^^x:double ; e:odd "1.50"^^e:money ; e:by e:b .\n'
+        'e:b e:price 1.5 ; k:altLabel "007"^^x:integer .\n',
+        "utf-8",
+    )
+    load_graph(tmp_path / "g", CONFIG, triples=path)
+    graph = Graph.open(tmp_path / "g", CONFIG)
+    spellings = {"price": ("1.50", "1.5"), "count": ("01", "1"), "mass": ("1e3", "1000")}
+    for relation, (given, stored) in spellings.items():
+        walk = follow(graph, "<http://e/a>", (relation,))
+        (end,) = walk.ends()
+        for spelling in (given, stored):
+            assert end in [named.term for named in graph.names.exact([spelling])[spelling]]
+            backwards = follow(graph, end, (f"^{relation}",))
+            paths = [way for start in backwards.ends() for way in backwards.paths_to(start, 1)]
+            assert paths and proven(graph, paths) == paths
+    assert {named.label for named in graph.names.exact(["1.50"])["1.50"]} == {"1.5", "1.50"}  # e:money is no number
+    assert [named.term for named in graph.names.exact(["007"])["007"]] == ["<http://e/b>"]
+    graph.close()
+    export_graph(tmp_path / "g", tmp_path / "out.nt")
+    store = pyoxigraph.Store.read_only(str(tmp_path / "g" / "store"))
+    with serving(lambda query: (200, results_of(store, query))) as url:  # it has what was written out
+        load_graph(tmp_path / "both", CONFIG, triples=path, endpoint=url)
+
+
 def test_relations_that_end_alike_are_called_by_their_iris(tmp_path: Path) -> None:
     path = tmp_path / "kb.nt"
     path.write_text("<http://e/a> <http://x/by> <http://e/b> .\n<http://e/a> <http://y/by> <http://e/c> .\n", "utf-8")
@@ -160,6 +194,42 @@ def test_no_graph_and_a_damaged_one(tmp_path: Path, table: Path) -> None:
     Graph.open(tmp_path / "g", CONFIG).close()
     with pytest.raises(ConfigError, match="cannot be a domain's name"):
         graph_folder(tmp_path, "../g")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "names.sqlite").unlink(),
+        lambda folder: (folder / "names.sqlite").write_bytes(b""),
+        lambda folder: (folder / "names.sqlite").write_bytes((folder / "names.sqlite").read_bytes()[:-100]),
+        lambda folder: shutil.rmtree(folder / "store"),
+        lambda folder: next((folder / "store").glob("*.sst")).write_bytes(b"x"),
+    ],
+    ids=["no names", "empty names", "short names", "no store", "short store"],
+)
+def test_loading_again_mends_what_is_damaged(tmp_path: Path, table: Path, damage: Callable[[Path], object]) -> None:
+    load_graph(tmp_path / "g", CONFIG, triples=table)
+    damage(tmp_path / "g")
+    with pytest.raises(RunError) as error:
+        Graph.open(tmp_path / "g", CONFIG)
+    assert "Load the graph again" in error.value.hint
+    load_graph(tmp_path / "g", CONFIG, triples=table)  # as its hint says
+    graph = Graph.open(tmp_path / "g", CONFIG)
+    assert graph.labels(follow(graph, find(graph, "The Kiln")[0].term, ("directed_by",)).ends()) == ["Ana Ruiz"]
+    graph.close()
+
+
+def test_a_wrong_address_is_refused_before_the_file_is_read(tmp_path: Path, table: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(InputError, match="no endpoint's address"):
+        load_graph(
+            tmp_path / "g",
+            CONFIG,
+            triples=table,
+            endpoint="http://a..b/x",
+            on_progress=lambda step, *_: said.append(step),
+        )
+    assert said == []
 
 
 def test_nothing_to_load_from(tmp_path: Path) -> None:
@@ -206,13 +276,7 @@ def test_a_file_and_its_endpoint(tmp_path: Path, table: Path, endpoint: str) -> 
 
 def test_an_endpoint_that_cuts_its_results_is_noticed(tmp_path: Path, folder: Path) -> None:
     store = pyoxigraph.Store.read_only(str(folder / "store"))
-
-    def cut(query: str) -> tuple[int, bytes]:
-        row: dict[str, Any] = json.loads(results_of(store, query))
-        row["results"]["bindings"] = row["results"]["bindings"][:7]
-        return 200, json.dumps(row).encode()
-
-    with serving(cut) as url:
+    with serving(cutting(store, 7)) as url:
         manifest = load_graph(tmp_path / "far", CONFIG, endpoint=url)
         assert manifest.row_cap == 7
         far = Graph.open(tmp_path / "far", CONFIG)
@@ -233,18 +297,56 @@ def test_a_walk_that_reaches_the_row_cap_is_told_as_cut(tmp_path: Path) -> None:
     table.write_text("".join(f"film {n}\tby\tAna\n" for n in range(20)), "utf-8")
     load_graph(tmp_path / "near", CONFIG, triples=table)
     store = pyoxigraph.Store.read_only(str(tmp_path / "near" / "store"))
-
-    def cut(query: str) -> tuple[int, bytes]:
-        row: dict[str, Any] = json.loads(results_of(store, query))
-        row["results"]["bindings"] = row["results"]["bindings"][:7]
-        return 200, json.dumps(row).encode()
-
-    with serving(cut) as url:
+    with serving(cutting(store, 7)) as url:
         load_graph(tmp_path / "far", CONFIG, endpoint=url)
         far = Graph.open(tmp_path / "far", CONFIG)
         walk = follow(far, far.names.exact(["Ana"])["Ana"][0].term, ("^by",))
         assert [(c.followed, c.total) for c in walk.cuts] == [(7, 20)] and len(walk.ends()) == 7
+        everything = follow_all(far, walk.start, 1)
+        assert [(c.followed, c.total) for c in everything.cuts] == [(7, None)] and len(everything.ends()) == 7
         far.close()
+
+
+@pytest.mark.parametrize("rows", [10, 15])
+def test_a_cut_at_a_page_of_names_or_above_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(endpoints, "_PAGE", 10)
+    config = GraphConfig(max_edges=10)
+    table = tmp_path / "kb.tsv"
+    table.write_text("".join(f"film {n}\tby\tAna\n" for n in range(30)), "utf-8")
+    load_graph(tmp_path / "near", config, triples=table)
+    store = pyoxigraph.Store.read_only(str(tmp_path / "near" / "store"))
+    with serving(cutting(store, rows)) as url:
+        assert load_graph(tmp_path / "far", config, endpoint=url).row_cap == rows
+        far = Graph.open(tmp_path / "far", config)
+        ana = far.names.exact(["Ana"])["Ana"][0].term
+        assert [(c.followed, c.total) for c in follow(far, ana, ("^by",)).cuts] == [(10, 30)]
+        neighbours = Neighbours(far)
+        neighbours.fetch([ana], hubs=True)
+        assert neighbours.cut == {ana}
+        far.close()
+
+
+def test_blank_nodes_at_an_endpoint_hide_no_cut_and_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "_PAGE", 4)
+    label = "<http://www.w3.org/2000/01/rdf-schema#label>"
+    rows = [f'{who} {label} "name {n}" . {who} <http://e/by> <http://e/Ana> .' for n, who in enumerate(_people())]
+    store = pyoxigraph.Store()
+    store.load("\n".join(rows).encode(), format=pyoxigraph.RdfFormat.TURTLE)
+    config = GraphConfig(max_edges=8)
+    with serving(lambda query: (200, results_of(store, query))) as url:
+        load_graph(tmp_path / "far", config, endpoint=url)
+        far = Graph.open(tmp_path / "far", config)
+        assert all(far.names.exact([f"name {n}"]) for n in range(6))
+        assert all(cut.total == 12 for cut in follow(far, "<http://e/Ana>", ("^by",)).cuts)
+        assert follow(far, "<http://e/Ana>", ("^by",)).cuts and follow_all(far, "<http://e/Ana>", 1).cuts
+        far.close()
+
+
+def _people() -> list[str]:
+    """Six who have IRIs and six who have none."""
+    return [f"<http://e/p{n}>" for n in range(6)] + [f"_:b{n}" for n in range(6)]
 
 
 @pytest.mark.parametrize("package", ["pyoxigraph", "httpx"])

@@ -62,6 +62,23 @@ def test_a_hub_is_no_stop_on_the_way_but_may_be_where_it_begins(tmp_path: Path) 
     graph.close()
 
 
+def test_labels_do_not_depend_on_the_order_of_the_questions(tmp_path: Path) -> None:
+    path = tmp_path / "kb.tsv"
+    rows = [f"f{n}\tgenre\tDrama\n" for n in range(50)] + ["f1\tby\tA\n", "f2\tby\tB\n"]
+    path.write_text("".join(rows), "utf-8")
+    config = GraphConfig(max_neighbours=20)
+    load_graph(tmp_path / "g", config, triples=path)
+    graph = Graph.open(tmp_path / "g", config)
+    names = ("Drama", "f1", "f2", "A", "B")
+    drama, one, two, a, b = (graph.names.exact([name])[name][0].term for name in names)
+    questions = [(drama, (a, b), [("^genre", "by")]), (one, (two,), [])]
+    for order in (questions, questions[::-1]):
+        neighbours = Neighbours(graph)
+        for start, answers, wanted in order:
+            assert weak_labels(neighbours, start, answers, 3, "shortest") == wanted
+    graph.close()
+
+
 def test_what_is_known_is_not_asked_for_again(films: Graph, term: Term, monkeypatch: pytest.MonkeyPatch) -> None:
     neighbours = Neighbours(films)
     weak_labels(neighbours, term("The Kiln"), [term("1999")], 3)

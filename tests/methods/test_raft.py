@@ -125,6 +125,21 @@ def test_it_is_trained_once_on_a_copy_and_answers(stocked: Path) -> None:
     assert "raft" in told.worked
 
 
+def test_examples_fit_the_base_too(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ListStore(TEXTS)
+    examples = make_examples(PAIRS, store.held, store, CONFIG).examples
+    write_examples(stocked / "data" / "alloys" / "raft.jsonl", examples)
+    whole, _ = training_rows(examples, byte_tokenizer(), 4096)
+    longest = max(len(row["input_ids"]) for row in whole)
+    path = stocked / "base" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "max_position_embeddings": longest - 1}))
+    given: list[Any] = []
+    monkeypatch.setattr("gag.methods.raft_training.train_rows", lambda *a, **_: given.append(a[1]) or Path("adapter"))
+    trained = trained_raft(open_shelf(stocked), "alloys")
+    assert trained.shortened > 0
+    assert max(len(row["input_ids"]) for row in given[0].pairs) < longest
+
+
 def test_an_interrupted_training_goes_on(stocked: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained_raft(open_shelf(stocked, told=Told("raft")), "alloys")

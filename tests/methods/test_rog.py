@@ -106,6 +106,23 @@ def test_training_is_kept_and_says_what_taught_nothing(place: Workspace) -> None
     assert train_rog(asking, "films", more)[0].key == other.key  # how one asks is not what was learnt
 
 
+def test_what_decides_the_labels_is_part_of_what_was_trained(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gag.methods.rog_training.train_rows", lambda *_, **__: None)
+    first = json.loads((place.runs("films") / POINTER).read_text("utf-8"))["key"]
+    keys = {first}
+    for choice in ({"graph.max_neighbours": 4}, {"graph.max_edges": 50}, {"graph.similarity": 0.9}):
+        keys.add(train_rog(Workspace(place.root, config(**choice)), "films", QUESTIONS)[0].key)
+    patient = Workspace(place.root, config(**{"graph.timeout": 99, "graph.retries": 9}))
+    assert train_rog(patient, "films", QUESTIONS)[0].key == first
+    manifest = graph_folder(place.root, "films") / "graph.json"
+    row = json.loads(manifest.read_text("utf-8"))
+    relations = [{**relation, "count": relation["count"] + 1} for relation in row["relations"]]
+    for change in ({"triples": 99}, {"entities": 99}, {"relations": relations}):  # all that an endpoint's graph has
+        manifest.write_text(json.dumps({**row, "sha256": "", **change}), "utf-8")
+        keys.add(train_rog(place, "films", QUESTIONS)[0].key)
+    assert len(keys) == 7
+
+
 def test_interrupted_training_goes_on_and_ends_alike(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     first = json.loads((place.runs("films") / POINTER).read_text("utf-8"))
     adapter = (place.runs("films") / first["run"] / "adapter" / "adapter_model.safetensors").read_bytes()

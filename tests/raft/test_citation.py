@@ -64,6 +64,37 @@ def test_a_part_of_a_word_or_number_is_no_quote(quote: str) -> None:
     assert find_quote(quote, "The dose was 15 mg of lead 1.55 unknown.") is None
 
 
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [
+        ("5 mV", "The potential was -5 mV."),
+        ("5 mV", "The potential was −5 mV."),
+        ("5 mV", "(-5 mV)"),
+        ("5", "It has 10^5 cells."),
+        ("5", "It has 10^-5 cells."),
+        ("5", "It has 1e-5 cells."),
+    ],
+)
+def test_a_number_without_its_sign_is_no_quote(quote: str, text: str) -> None:
+    assert find_quote(quote, text) is None
+
+
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [
+        ("80 °C", "It holds at 20-80 °C."),
+        ("80 °C", "It holds at 20–80 °C."),
+        ("-5 mV", "The potential was -5 mV."),
+        ("2 cells", "IL-2 cells grow."),
+        ("5 mV", "It was -5 mV, then 5 mV."),
+        ("10^5 cells", "It has 10^5 cells."),
+    ],
+)
+def test_a_range_and_a_number_with_its_sign_are_quotes(quote: str, text: str) -> None:
+    span = find_quote(quote, text)
+    assert span is not None and text[slice(*span)] == quote
+
+
 def test_quotes_at_the_edges_of_signs_and_of_writings_without_spaces() -> None:
     assert find_quote("(see below)", "As said(see below)here.") == (7, 18)
     assert find_quote("金属", "これは金属です") == (3, 5)

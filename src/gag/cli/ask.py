@@ -63,6 +63,15 @@ def ask(
             question, picture = picture, question
         drawn = None if picture is None else Path(picture)
         check_graph_options(method, graph or domain, explain=explain, picture=drawn)
+        if graph is not None and domain is not None:
+            raise ConfigError(
+                f"--graph {graph} says what is asked, so --domain {domain} has no meaning.", "Leave out one of them."
+            )
+        if show_background:
+            raise ConfigError(
+                f"--method {method} asks a graph and no expert, so --show-background has no meaning.",
+                "Leave it out; --explain shows the paths that lead to each answer.",
+            )
         place = open_workspace(workspace, overrides=overrides or ())
         ask_graph(place, question, Explaining(method, str(graph or domain), explain, drawn, as_json))
         return

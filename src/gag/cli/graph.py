@@ -67,6 +67,10 @@ def load(
     with shown_progress() as on_progress:
         made = load_graph(folder, place.config.graph, triples=triples, endpoint=endpoint, on_progress=on_progress)
     seconds = time.perf_counter() - started
+    if made.row_cap is not None:
+        warn(f"The endpoint cuts every result at {made.row_cap} rows; a walk that reaches them is told as cut.")
+    if made.names_cut:
+        warn(f"Not all names were fetched (graph.max_names is {place.config.graph.max_names}).")
     if as_json:
         write_json({**_summary(made), "folder": str(folder), "seconds": round(seconds, 3)})
         return
@@ -74,10 +78,6 @@ def load(
         f"Graph {shown_path(folder)}: {made.triples} triples, {made.entities} entities, "
         f"{len(made.relations)} relations, {seconds:.1f} s."
     )
-    if made.row_cap is not None:
-        warn(f"The endpoint cuts every result at {made.row_cap} rows; a walk that reaches them is told as cut.")
-    if made.names_cut:
-        warn(f"Not all names were fetched (graph.max_names is {place.config.graph.max_names}).")
     write_text(f"Teach it to plan:\n  gag rog train {name} --questions FILE.jsonl{where(place)}")
 
 
@@ -293,4 +293,5 @@ def _summary(manifest: Any) -> dict[str, Any]:
         "source": manifest.source,
         "endpoint": manifest.endpoint,
         "row_cap": manifest.row_cap,
+        "names_cut": manifest.names_cut,
     }

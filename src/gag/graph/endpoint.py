@@ -12,7 +12,7 @@ from gag.errors import InputError
 from gag.graph.names import NameWriter
 from gag.graph.sparql import Remote
 from gag.graph.terms import BLANK, literal_value
-from gag.graph.triples import read_statements
+from gag.graph.triples import read_statements, stored_spelling
 from gag.progress import Progress
 
 _PAGE = 10_000
@@ -33,6 +33,11 @@ class EndpointGraph:
         return sum(count for _, count in self.counts)
 
 
+def most_rows(config: GraphConfig) -> int:
+    """More rows than any query asks for: walks, weak labels (ten times graph.max_edges) and pages of names."""
+    return max(10 * config.max_edges + 1, _PAGE)
+
+
 def describe_endpoint(endpoint: str, config: GraphConfig, writer: NameWriter, on_progress: Progress) -> EndpointGraph:
     """Count the triples and give the names of the entities to `writer`; raises InputError for an empty endpoint."""
     remote = Remote(endpoint, config)
@@ -41,7 +46,7 @@ def describe_endpoint(endpoint: str, config: GraphConfig, writer: NameWriter, on
         counts = tuple((predicate, int(literal_value(count)[0])) for predicate, count in rows)
         if not counts:
             raise InputError(f"The endpoint {endpoint} has no triples.", "Check the address, and its default graph.")
-        cap = _row_cap(remote, sum(count for _, count in counts))
+        cap = _row_cap(remote, sum(count for _, count in counts), config)
         page = min(_PAGE, cap or _PAGE)
         cut = _fetch_entities(remote, page, config.max_names, writer, on_progress)
         _fetch_labels(remote, [term for term, _ in counts if term in writer.attributes], page, writer)
@@ -51,11 +56,16 @@ def describe_endpoint(endpoint: str, config: GraphConfig, writer: NameWriter, on
 
 
 def check_endpoint(endpoint: str, config: GraphConfig, triples: Path) -> int | None:
-    """Raises InputError unless the endpoint has the first triples of the file; returns where it cuts its results."""
+    """Raises InputError unless the endpoint has the first triples of the file; returns where it cuts its results.
+
+    Numbers and dates are looked for as the store spells them, which is how an export writes them.
+    """
     remote = Remote(endpoint, config)
     try:
         named = (s for s in read_statements(triples) if not any(term.startswith(f"<{BLANK}") for term in s))
-        sample = set(islice(named, _SAMPLE))
+        first = list(islice(named, _SAMPLE))
+        spelt = stored_spelling(tail for _, _, tail in first)
+        sample = {(head, predicate, spelt.get(tail, tail)) for head, predicate, tail in first}
         values = " ".join("({} {} {})".format(*statement) for statement in sample)
         query = f"SELECT ?s ?p ?o WHERE {{ VALUES (?s ?p ?o) {{ {values} }} ?s ?p ?o }}"
         missing = len(sample - {(row[0], row[1], row[2]) for row in remote.select(query, ("s", "p", "o"))})
@@ -65,15 +75,15 @@ def check_endpoint(endpoint: str, config: GraphConfig, triples: Path) -> int | N
                 "Give it the same triples (gag graph export NAME writes them as N-Triples), or leave out one of both.",
             )
         rows = remote.select("SELECT (COUNT(*) AS ?n) WHERE { ?s ?p ?o }", ("n",))
-        return _row_cap(remote, int(literal_value(rows[0][0])[0]))
+        return _row_cap(remote, int(literal_value(rows[0][0])[0]), config)
     finally:
         remote.close()
 
 
-def _row_cap(remote: Remote, total: int) -> int | None:
+def _row_cap(remote: Remote, total: int, config: GraphConfig) -> int | None:
     """How many rows the endpoint gives at most, where that is fewer than asked for: some cut without a word."""
-    wanted = min(total, _PAGE)
-    rows = len(remote.select(f"SELECT ?p WHERE {{ ?s ?p ?o }} LIMIT {wanted}", ("p",)))
+    wanted = min(total, most_rows(config))
+    rows = remote.select(f"SELECT ?p WHERE {{ ?s ?p ?o }} LIMIT {wanted}", ("p",)).given
     return max(1, rows) if rows < wanted else None
 
 
@@ -105,6 +115,6 @@ def _fetch_labels(remote: Remote, properties: Sequence[str], page: int, writer: 
             rows = remote.select(f"{query} LIMIT {page} OFFSET {offset}", ("e", "name"))
             for entity, name in rows:
                 writer.add((entity, term, name))
-            if len(rows) < page:
+            if rows.given < page:
                 break
             offset += page

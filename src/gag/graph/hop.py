@@ -73,7 +73,7 @@ def _step_rows(graph: Graph, frontier: Sequence[str], step: str, most: int) -> t
         query = f"SELECT ?e ?o WHERE {{ VALUES ?e {{ {values} }} {pattern} }} LIMIT {limit}"
         got = graph.sparql.select(query, ("e", "o"))
         rows += [(row[0], row[1]) for row in got]
-        if len(rows) > most or (cap is not None and len(got) >= cap):
+        if got.given >= limit or (cap is not None and got.given >= cap):
             return rows[:most], False
     return rows, True
 
@@ -117,21 +117,23 @@ def _degrees(graph: Graph, frontier: Sequence[str], step: str) -> dict[str, int]
 
 def every_step(graph: Graph, frontier: Sequence[str], avoid: str) -> tuple[Edges, tuple[Cut, ...]]:
     """The edges of one hop by whatever relation, either way; a cut of the whole hop where they are too many."""
-    most = graph.config.max_edges
+    most, cap = graph.config.max_edges, graph.manifest.row_cap
+    names = ", ".join(graph.attributes)
     rows: list[tuple[str, str, str]] = []
+    cut = False
     for part in _parts(frontier):
         for pattern, mark in (("?e ?p ?o", ""), ("?o ?p ?e", INVERSE)):
             values = _values(part, subject=mark == "")
             limit = most - len(rows) + 1
             if not values or limit < 1:
                 continue
-            query = f"SELECT ?e ?p ?o WHERE {{ VALUES ?e {{ {values} }} {pattern} }} LIMIT {limit}"
-            got = graph.sparql.select(query, ("e", "p", "o"))
+            where = f"VALUES ?e {{ {values} }} {pattern} FILTER(?p NOT IN ({names}))"
+            got = graph.sparql.select(f"SELECT ?e ?p ?o WHERE {{ {where} }} LIMIT {limit}", ("e", "p", "o"))
+            cut = cut or got.given >= limit or (cap is not None and got.given >= cap)
             named = [(head, graph.relation_of(p), tail) for head, p, tail in got]
             rows += [(head, mark + name, tail) for head, name, tail in named if name is not None]
-        if len(rows) > most:
-            return _as_edges(rows[:most], avoid), (Cut("", "", most, None),)
-    return _as_edges(rows, avoid), ()
+    rows = rows[:most]
+    return _as_edges(rows, avoid), (Cut("", "", len(rows), None),) if cut else ()
 
 
 def _as_edges(rows: Iterable[tuple[str, str, str]], avoid: str) -> Edges:

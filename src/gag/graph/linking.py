@@ -225,9 +225,13 @@ def _nearest(graph: Graph, text: str) -> list[Named]:
 
 def _by_term(graph: Graph, text: str) -> Named | None:
     """The entity whose IRI is given in angle brackets."""
-    if not re.fullmatch(r'<[^\x00-\x20<>"{}|^`\\]+>', text):
+    if not re.fullmatch(r'<[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>"{}|^`\\]*>', text):
         return None
-    rows = graph.sparql.select(f"SELECT ?p WHERE {{ {{ {text} ?p ?o }} UNION {{ ?o ?p {text} }} }} LIMIT 1", ("p",))
+    query = f"SELECT ?p WHERE {{ {{ {text} ?p ?o }} UNION {{ ?o ?p {text} }} }} LIMIT 1"
+    try:
+        rows = graph.sparql.select(query, ("p",))
+    except SyntaxError:  # the store takes it for no IRI, and so has none like it
+        return None
     return Named(text, graph.label(text), text) if rows else None
 
 

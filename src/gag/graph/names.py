@@ -62,16 +62,19 @@ class NameWriter:
         """Terms of the properties that name entities, and so are no relations."""
         return self._labels | self._aliases
 
-    def add(self, statement: Statement) -> None:
-        """Take note of what a statement says of names."""
+    def add(self, statement: Statement, stored: str | None = None) -> None:
+        """Take note of what a statement says of names; `stored`: how the store spells its tail, if in another way."""
         subject, predicate, tail = statement
         self.add_entity(subject)
         if predicate in self._labels or predicate in self._aliases:
             text, language = literal_value(tail) if is_literal(tail) else (label_of(tail), "")
             label = predicate in self._labels and language in ("", self.language)
             self.add_name(subject, text, label=label)
-        else:
+        elif stored is None:
             self.add_entity(tail)
+        elif tail not in self._seen:
+            self.add_name(stored, literal_value(tail)[0], label=False)
+            self._seen.add(tail)
 
     def add_name(self, term: str, text: str, *, label: bool) -> None:
         """A name of an entity that has been added; the first `label` is what it is called."""
@@ -124,9 +127,13 @@ class Names:
     """The index, read only."""
 
     def __init__(self, path: Path) -> None:
+        again = "Load the graph again: gag graph load NAME --triples FILE"
         if not path.is_file():
-            raise RunError(f"{path} is missing.", "Load the graph again: gag graph load NAME --triples FILE")
+            raise RunError(f"{path} is missing.", again)
         self._file = _connected(path, read_only=True)
+        if not _whole(self._file, path):
+            self._file.close()
+            raise RunError(f"{path} is damaged.", again)
 
     def labels(self, terms: Sequence[str]) -> list[str]:
         """What each term is called; what it says of itself where the index has no name for it."""
@@ -167,7 +174,8 @@ class Names:
         wanted = _triples(plain(text))
         if not wanted:
             return []
-        match = " OR ".join('"' + triple.replace('"', '""') + '"' for triple in sorted(wanted) if len(triple) == 3)
+        asked = [triple for triple in sorted(wanted) if len(triple) == 3 and "\0" not in triple]  # the end of a query
+        match = " OR ".join('"' + triple.replace('"', '""') + '"' for triple in asked)
         query = (
             "SELECT term, label, text FROM "
             "(SELECT rowid AS found FROM gram WHERE gram MATCH ? ORDER BY rank LIMIT 200) "
@@ -212,3 +220,14 @@ def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     file = sqlite3.connect(where, uri=True, check_same_thread=False)
     file.create_function("plain", 1, plain, deterministic=True)
     return file
+
+
+def _whole(file: sqlite3.Connection, path: Path) -> bool:
+    """Whether an index has all its pages and tables; what is in them is not read."""
+    try:
+        (pages,), (size,) = (file.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
+        for table in ("entity", "name", "gram"):
+            file.execute(f"SELECT rowid FROM {table} LIMIT 1").fetchone()
+    except sqlite3.Error:
+        return False
+    return bool(path.stat().st_size >= pages * size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -21,7 +21,13 @@ AUTHORIZATION = "GAG_SPARQL_AUTHORIZATION"
 _ACCEPT = "application/sparql-results+json"
 _MOST_BYTES = 256 * 2**20
 
-Rows = list[tuple[str, ...]]
+
+class Rows(list[tuple[str, ...]]):
+    """Solutions as terms; `given` counts those that were left out too, as a LIMIT does."""
+
+    def __init__(self, rows: Iterable[tuple[str, ...]], given: int) -> None:
+        super().__init__(rows)
+        self.given = given
 
 
 class Sparql(Protocol):
@@ -46,7 +52,7 @@ class Embedded:
         ox = require_pyoxigraph()
         try:
             self._store: Any = ox.Store.read_only(str(folder))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # the last is its word for files that are damaged
             raise RunError(
                 f"The store {folder} cannot be opened: {' '.join(str(error).split())[:200]}.",
                 "Load the graph again: gag graph load NAME --triples FILE",
@@ -55,7 +61,7 @@ class Embedded:
     def select(self, query: str, columns: Sequence[str]) -> Rows:
         """The solutions in the store's own order, which is always the same."""
         rows = [tuple(map(str, solution)) for solution in self._store.query(query)]
-        return [row for row in rows if not any(term[0] == "_" or term == "None" for term in row)]
+        return Rows((row for row in rows if not any(term[0] == "_" or term == "None" for term in row)), len(rows))
 
     def close(self) -> None:
         """Let go of the files."""
@@ -65,27 +71,21 @@ class Embedded:
 class Remote:
     """A SPARQL endpoint: POSTs with a time limit, tried again when it is busy or does not answer.
 
-    Raises RunError for one that stays silent, refuses, or breaks off in the middle of a result.
+    Raises RunError for one that stays silent, refuses, or breaks off in the middle of a result; InputError for what is
+    no address, and ConfigError for a secret in it or one that cannot be sent, before anything is asked.
     """
 
     def __init__(self, url: str, config: GraphConfig) -> None:
         self.name, self.config = url, config
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise InputError(f"{url!r} is no endpoint's address.", "Write it as http://host:port/path or https://…")
-        if parts.username or parts.password:
-            raise ConfigError(
-                "The endpoint's address holds a name or password, which would be written to disk.",
-                f"Leave them out and set {AUTHORIZATION}='Basic …' (or 'Bearer …') in the environment.",
-            )
         try:
             import httpx
         except ImportError:
             raise MissingExtra("SPARQL endpoints need the package httpx.", "pip install 'gag[graph]'") from None
         self._httpx = httpx
+        self._check_address(url)
         headers = {"Accept": _ACCEPT}
-        if os.environ.get(AUTHORIZATION):
-            headers["Authorization"] = os.environ[AUTHORIZATION]
+        if authorization := _authorization():
+            headers["Authorization"] = authorization
         self._client = httpx.Client(timeout=config.timeout, headers=headers)
 
     def select(self, query: str, columns: Sequence[str]) -> Rows:
@@ -103,11 +103,26 @@ class Remote:
                 f"({type(error).__name__}; {len(body)} bytes, beginning {body[:40]!r}).",
                 "Check that the address is that of its query service; if results are cut, lower graph.max_edges.",
             ) from None
-        return [tuple(t for t in row if t is not None) for row in terms if None not in row]
+        return Rows((tuple(t for t in row if t is not None) for row in terms if None not in row), len(terms))
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _check_address(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            if parts.username or parts.password:
+                raise ConfigError(
+                    "The endpoint's address holds a name or password, which would be written to disk.",
+                    f"Leave them out and set {AUTHORIZATION}='Basic …' (or 'Bearer …') in the environment.",
+                )
+            self._httpx.URL(url).raw_host.decode("ascii").encode("idna")  # as a connection encodes it
+            right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except (ValueError, self._httpx.InvalidURL):
+            right = False
+        if not right:
+            raise InputError(f"{url!r} is no endpoint's address.", "Write it as http://host:port/path or https://…")
 
     def _body(self, query: str) -> bytes:
         problem = ""
@@ -155,3 +170,14 @@ class Remote:
         if kind in ("literal", "typed-literal"):
             return literal_term(value, cell.get("xml:lang"), cell.get("datatype"))
         return None
+
+
+def _authorization() -> str:
+    """The header's text; raises ConfigError, which does not show it, for one that cannot be sent."""
+    text = os.environ.get(AUTHORIZATION, "").strip()
+    if not (text.isascii() and text.isprintable()):
+        raise ConfigError(
+            f"The environment variable {AUTHORIZATION} is not one line of printable ASCII.",
+            f"Set {AUTHORIZATION}='Bearer …' (or 'Basic …') again, without line breaks or other letters.",
+        )
+    return text

@@ -22,17 +22,19 @@ from typing import Any
 from gag.atomic import new_file, new_folder, restore_interrupted
 from gag.config import GraphConfig, check_domain_name
 from gag.errors import ConfigError, InputError, RunError
-from gag.graph.endpoint import check_endpoint, describe_endpoint
+from gag.graph.endpoint import check_endpoint, describe_endpoint, most_rows
 from gag.graph.names import Names, NameWriter
 from gag.graph.sparql import Embedded, Remote, Sparql
-from gag.graph.terms import INVERSE, check_relation_name, relation_label, relation_term
-from gag.graph.triples import Statement, StatementStream, read_statements, require_pyoxigraph
+from gag.graph.terms import ALIASES, INVERSE, LABELS, check_relation_name, relation_label, relation_term
+from gag.graph.triples import Statement, StatementStream, read_statements, require_pyoxigraph, stored_spelling
 from gag.progress import Progress, silent
 from gag.records import content_hash
 
 MANIFEST, STORE, NAMES = "graph.json", "store", "names.sqlite"
 VERSION = 1
 _EVERY = 50_000
+_NAMING = 2
+"""Raised where names are made in another way, so that the same file is loaded once more."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Graph:
         self.name = manifest.name
         self.relations = {relation.name: relation for relation in manifest.relations}
         self._by_term = {relation.term: relation.name for relation in manifest.relations}
+        named = (*(f"<{iri}>" for iri in (*LABELS, *ALIASES)), *map(relation_term, config.alias_relations))
+        self.attributes = tuple(term for term in dict.fromkeys(named) if term not in self._by_term)
 
     @classmethod
     def open(cls, folder: Path, config: GraphConfig) -> Graph:
@@ -82,7 +86,11 @@ class Graph:
         manifest = read_manifest(folder)
         url = manifest.endpoint
         sparql: Sparql = Embedded(folder / STORE) if url is None else Remote(url, config)
-        return cls(manifest, sparql, Names(folder / NAMES), config)
+        try:
+            return cls(manifest, sparql, Names(folder / NAMES), config)
+        except RunError:
+            sparql.close()
+            raise
 
     def relation(self, step: str) -> Relation:
         """The relation of a step of a path (with or without the inverse mark); raises InputError."""
@@ -154,10 +162,13 @@ def load_graph(
     if triples is None and endpoint is None:
         raise ConfigError("A graph needs triples.", "Name a file with --triples FILE, or --endpoint URL, or both.")
     statements = read_statements(triples) if triples is not None else None  # refuses a wrong file before all else
+    if endpoint is not None:
+        Remote(endpoint, config).close()  # refuses a wrong address
     digest, lines = ("", 0) if triples is None else _sha256(triples)
-    key = content_hash(digest, config.alias_relations, config.language, endpoint) if digest else ""
-    kept = _readable(folder)
-    if key and kept is not None and kept.sha256 == key:
+    far = None if endpoint is None else [endpoint, most_rows(config)]
+    key = content_hash(_NAMING, digest, config.alias_relations, config.language, far) if digest else ""
+    kept = _kept(folder, config, key) if key else None
+    if kept is not None:
         on_progress("load", 1, 1, "kept")
         return kept
     with new_folder(folder) as partial:
@@ -183,12 +194,16 @@ def load_graph(
     return manifest
 
 
-def _readable(folder: Path) -> GraphManifest | None:
-    """The manifest of what is there already; None where nothing is, or it is damaged and to be replaced."""
+def _kept(folder: Path, config: GraphConfig, key: str) -> GraphManifest | None:
+    """The manifest of what is there already under `key`; None where nothing is, or it is damaged and to be replaced."""
     try:
-        return read_manifest(folder)
+        manifest = read_manifest(folder)
+        if manifest.sha256 != key:
+            return None
+        Graph.open(folder, config).close()
     except (InputError, RunError):
         return None
+    return manifest
 
 
 def _from_file(
@@ -197,12 +212,14 @@ def _from_file(
     ox = require_pyoxigraph()
     read = 0
 
-    def seen(statement: Statement) -> None:
+    def seen(statements: Sequence[Statement]) -> None:
         nonlocal read
-        writer.add(statement)
-        read += 1
-        if read % _EVERY == 0:
-            on_progress("load", read, max(lines, read + 1))
+        spelt = stored_spelling(tail for _, _, tail in statements)
+        for statement in statements:
+            writer.add(statement, spelt.get(statement[2]))
+            read += 1
+            if read % _EVERY == 0:
+                on_progress("load", read, max(lines, read + 1))
 
     store = ox.Store(str(partial / STORE))
     store.bulk_load(input=StatementStream(statements, seen), format=ox.RdfFormat.N_TRIPLES, lenient=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ Statement = tuple[str, str, str]
 """Subject, predicate and object as N-Triples terms."""
 
 SUFFIXES = (".tsv", ".nt", ".ttl")
+_TYPED = '"^^<http://www.w3.org/2001/XMLSchema#'
 
 
 def read_statements(path: Path) -> Iterator[Statement]:
@@ -43,13 +44,23 @@ def require_pyoxigraph() -> Any:
     return pyoxigraph
 
 
+def stored_spelling(terms: Iterable[str]) -> dict[str, str]:
+    """How the store spells those of `terms` that it spells in another way: `"01"` as `"1"`, `"1.50"` as `"1.5"`."""
+    typed = list(dict.fromkeys(term for term in terms if _TYPED in term and term[0] == '"'))
+    if not typed:
+        return {}
+    found = require_pyoxigraph().Store().query(f"SELECT ?o WHERE {{ VALUES ?o {{ {' '.join(typed)} }} }}")
+    spelt = zip(typed, (str(row["o"]) for row in found), strict=True)
+    return {term: stored for term, stored in spelt if stored != term}
+
+
 class StatementStream(io.RawIOBase):
-    """Statements as the bytes of an N-Triples file, made while they are read; `seen` is told of each one.
+    """Statements as the bytes of an N-Triples file, made while they are read; `seen` is told of them, some at a time.
 
     Nothing is kept, so that a file larger than memory loads.
     """
 
-    def __init__(self, statements: Iterator[Statement], seen: Callable[[Statement], None]) -> None:
+    def __init__(self, statements: Iterator[Statement], seen: Callable[[Sequence[Statement]], None]) -> None:
         self.statements, self.seen, self.left = statements, seen, b""
 
     def readable(self) -> bool:
@@ -60,14 +71,16 @@ class StatementStream(io.RawIOBase):
         """At least one statement, and enough of them that reading on is not called for every line."""
         wanted = max(size, 1 << 16)
         parts, length = [self.left], len(self.left)
+        read: list[Statement] = []
         while length < wanted:
             statement = next(self.statements, None)
             if statement is None:
                 break
-            self.seen(statement)
+            read.append(statement)
             line = "{} {} {} .\n".format(*statement).encode()
             parts.append(line)
             length += len(line)
+        self.seen(read)
         whole = b"".join(parts)
         cut = len(whole) if size < 0 else size
         self.left = whole[cut:]

@@ -35,13 +35,13 @@ def said(label: str, step: str) -> str:
 def _passages(graph: Graph, neighbours: Neighbours, part: Sequence[tuple[int, str, str]]) -> Iterator[Passage]:
     terms = [term for _, term, _ in part]
     neighbours.fetch(terms, hubs=True)
-    shown = {term: {s: sorted(others)[:MOST] for s, others in neighbours.at(term).items()} for term in terms}
+    shown = {term: {s: sorted(others)[:MOST] for s, others in neighbours.at(term, hubs=True).items()} for term in terms}
     named = list(dict.fromkeys(o for steps in shown.values() for others in steps.values() for o in others))
     labels = dict(zip(named, graph.labels(named), strict=True))
     for number, term, label in part:
         lines = []
         for step, others in sorted(shown[term].items()):
-            more = len(neighbours.at(term)[step]) - len(others)
+            more = len(neighbours.at(term, hubs=True)[step]) - len(others)
             least = "at least " if term in neighbours.cut else ""
             ends = f" and {least}{more} more" if more else ""
             lines.append(f"{said(label, step)}: {', '.join(sorted(labels[o] for o in others))}{ends}.")

@@ -109,7 +109,8 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
     given = workspace.data(domain) / EXAMPLES
     examples = read_examples(given) if given.is_file() else _from_pairs(shelf, domain)
     whence = EXAMPLES if given.is_file() else "its pairs"
-    choices = adapter_config(config)
+    length = min(config.max_length, shelf.base.context)
+    choices = adapter_config(config).model_copy(update={"max_length": length})
     key = content_hash(
         "raft",
         [shelf.base.fingerprint, str(shelf.base.model.dtype)],

@@ -17,7 +17,7 @@ from gag.graph.examples import label_questions, training_rows
 from gag.graph.planning import INSTRUCTION as PLANNING
 from gag.graph.planning import Speller
 from gag.graph.reasoning import INSTRUCTION as REASONING
-from gag.graph.store import Graph, graph_folder
+from gag.graph.store import Graph, GraphManifest, graph_folder
 from gag.models.loading import load_causal_lm
 from gag.progress import Progress, silent
 from gag.records import Question, content_hash, questions_hash
@@ -28,6 +28,8 @@ from gag.workspace import Workspace
 POINTER = "rog.json"
 _ASKING = {"beams", "plan_share", "shown_paths", "answers", "max_new_tokens"}
 """Choices that training does not depend on."""
+_OF_GRAPH = {"max_edges", "max_neighbours", "similarity"}
+"""Choices of the graph's section that weak labels and linking depend on."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ def train_rog(
         graph = Graph.open(graph_folder(workspace.root, name), config.graph)
         try:
             loaded = load_causal_lm(config.models.expert, root=workspace.root)
-            choices = config.rog.model_dump(exclude=_ASKING)
+            choices = [config.rog.model_dump(exclude=_ASKING), config.graph.model_dump(include=_OF_GRAPH)]
             fingerprint, relations = loaded.fingerprint, graph.manifest.relations_hash
             said = (PLANNING, REASONING)
             marked = [str(question.meta.get("question_marked", "")) for question in questions]
-            data = (graph.manifest.sha256, relations, questions_hash(questions), marked)
+            data = (_graph_data(graph.manifest), relations, questions_hash(questions), marked)
             key = content_hash("rog", fingerprint, str(loaded.model.dtype), choices, said, data)
             folder = steps.folder("rog", key)
             left_out_file = folder / "left_out.json"
@@ -109,6 +111,12 @@ def trained_rog(workspace: Workspace, graph: Graph) -> TrainedRog:
     if trained.relations_hash != graph.manifest.relations_hash:
         raise InputError(f"The planner of {graph.name} was trained when the graph had other relations.", again)
     return trained
+
+
+def _graph_data(manifest: GraphManifest) -> list[object]:
+    """What tells a graph from itself with other triples: its file's hash, or what was counted at an endpoint."""
+    counts = [relation.count for relation in manifest.relations]
+    return [manifest.sha256, manifest.triples, manifest.entities, counts, manifest.row_cap, manifest.names_cut]
 
 
 def adapter_config(config: RogConfig) -> ExpertConfig:

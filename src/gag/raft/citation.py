@@ -24,6 +24,8 @@ INSTRUCTION = (
 )
 """What the model is told, in training and in use."""
 
+_SIGNED = r"(?<!\^)(?:(?<![-‐‑–−])|(?<=\w[-‐‑–−])(?<!\d[eE][-‐‑–−]))"
+"""Before a number: no `^` and no minus, unless that stands after a word or number, and is not that of 1e-5."""
 _QUOTE = re.compile(f"{BEGIN}(?:((?:(?!{BEGIN}).)*?){END}|((?:(?!{BEGIN}|{ANSWER}).)*))", re.DOTALL)
 
 
@@ -90,6 +92,7 @@ def cite(quotes: Sequence[str], passages: Sequence[Passage]) -> tuple[Citation, 
 def find_quote(quote: str, text: str) -> tuple[int, int] | None:
     """Where `quote` stands in `text`, word for word; None where it does not, or only within a word or number.
 
+    A sign is part of its number ("-5", "10^5"), but what stands between two words or numbers is a range ("20-80 °C").
     Any white space counts for any other, and its first letter may be of the other case: "… that the size is" is
     commonly quoted as "The size is".
     """
@@ -98,6 +101,7 @@ def find_quote(quote: str, text: str) -> tuple[int, int] | None:
         return None
     rest = r"\s+".join([re.escape(words[0][1:]), *map(re.escape, words[1:])])
     before = r"(?<!\w)(?<!\d[.,])" if _spaced(words[0][0]) else ""
+    before += _SIGNED if words[0][0].isdigit() else ""
     after = r"(?!\w|[.,]\d)" if _spaced(words[-1][-1]) else ""
     match = re.search(f"{before}(?i:{re.escape(words[0][0])}){rest}{after}", text)
     return None if match is None else match.span()
