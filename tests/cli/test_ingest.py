@@ -59,6 +59,16 @@ def test_nothing_could_be_read(desk: Path, gag: Gag) -> None:
     assert "Nothing could be read: papers/zero.pdf: empty: zero bytes" in ran.error[0]
 
 
+def test_somebodys_own_file_stays(desk: Path, gag: Gag) -> None:
+    own = desk / "data" / "lab" / "documents.jsonl"
+    own.parent.mkdir(parents=True)
+    own.write_text(json.dumps({"id": "mine", "text": "Precious."}))
+    before = own.read_bytes()
+    ran = gag("ingest", "lab", "papers", cwd=desk)
+    assert ran.code == 2 and "documents.jsonl is yours" in ran.error[0] and "gag ingest lab FILE" in ran.error[1]
+    assert own.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -141,9 +141,10 @@ def test_a_local_model_writes(mill: Path, gag: Gag) -> None:
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Writes one good pair a passage; Zemmel's requests are dropped while `broken`."""
+    """Writes one good pair a passage; Zemmel's requests are dropped while `broken`, `refused` ones get status 400."""
 
     broken = True
+    refused: tuple[str, ...] = ()
     asked = 0
 
     def do_POST(self) -> None:
@@ -155,13 +156,19 @@ class Endpoint(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if name in self.refused:
+            self._send(400, {"error": {"message": "too long"}})
+            return
         amount = f"{NAMES.index(name) + 3} ml"
         reply = (
             f"Question: What is the flow rate of {name}?\nAnswer: {amount}\nQuote: {name} has a flow rate of {amount}."
         )
         content = amount if text.startswith("Text: ") else reply
-        data = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
-        self.send_response(200)
+        self._send(200, {"choices": [{"message": {"content": content}}]})
+
+    def _send(self, status: int, answer: Any) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -175,6 +182,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Endpoint, "broken", True)
+    monkeypatch.setattr(Endpoint, "refused", ())
     monkeypatch.setattr(Endpoint, "asked", 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     server.daemon_threads = True
@@ -210,6 +218,39 @@ def test_nothing_is_sent_unasked(mill: Path, gag: Gag, address: str) -> None:
     preview = gag("synth", "mill", "--model", address, "--preview", "--set", "synthesis.price_in=1", cwd=mill)
     assert preview.code == 0 and "Plovert has a flow rate" in preview.out and "tokens sent" in preview.err
     assert Endpoint.asked == 0
+
+
+def test_the_checks_of_an_interrupted_run_are_not_sent_unasked(mill: Path, gag: Gag, address: str) -> None:
+    Endpoint.broken, command = False, ("synth", "mill", "--model", address)
+    assert gag(*command, "--yes", cwd=mill).code == 0 and Endpoint.asked == 12
+    (journal,) = (mill / "runs" / "mill").glob("synth-*/journal.jsonl")
+    lines = journal.read_text("utf-8").splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if "Question:" in line), "utf-8")
+    Endpoint.asked = 0
+    refused = gag(*command, cwd=mill)
+    assert refused.code == 2 and "nobody is there to ask" in refused.error[0] and Endpoint.asked == 0
+    assert "0 requests and 6 short checks" in refused.err
+    assert gag(*command, "--yes", cwd=mill).code == 0 and Endpoint.asked == 6
+    assert gag(*command, cwd=mill).code == 0 and Endpoint.asked == 6  # every reply is known: nothing to agree to
+
+
+def test_a_passage_that_always_fails_is_left_out(mill: Path, gag: Gag, address: str) -> None:
+    Endpoint.broken, Endpoint.refused = False, ("Zemmel",)
+    command = ("synth", "mill", "--model", address, "--yes")
+    first = gag(*command, cwd=mill)
+    assert first.code == 0, first.err
+    assert "1 passage left out" in first.err and "Zemmel#1: status 400: too long" in first.err
+    Endpoint.asked = 0
+    second = gag(*command, "--json", cwd=mill)
+    assert second.code == 0 and second.json["accepted"] == 5 and Endpoint.asked == 0
+    assert second.json["left_out"] == {"Zemmel#1": "status 400: too long"} and second.json["failed"] == {}
+
+
+def test_an_endpoint_that_refuses_every_passage(mill: Path, gag: Gag, address: str) -> None:
+    Endpoint.refused = NAMES
+    Endpoint.broken = False
+    ran = gag("synth", "mill", "--model", address, "--yes", cwd=mill)
+    assert ran.code == 1 and "All 6 passages are left out: status 400: too long" in ran.error[0]
 
 
 def test_what_to_do_where_there_is_nothing(mill: Path, gag: Gag) -> None:

@@ -8,6 +8,12 @@ from typing import Any
 
 import pytest
 
+from gag.cli import update as verb
+from gag.corpus.synthesis.synthesis import Report
+from gag.updating.plan import LEARNT, NEW, OLD, Known, Plan
+from gag.updating.update import Updated
+from gag.workspace import open_workspace
+
 Gag = Callable[..., Any]
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
@@ -17,6 +23,9 @@ def test_refused_forced_rolled_back_and_removed(lab: Path, gag: Gag, questions: 
     texts = [f"what does adjuvant {number} bind?" for number in range(8)]
     assert "nothing new to learn" in gag("update", "adjuvant", "--qa", "../qa.jsonl", cwd=lab).out
     questions(lab / "more.jsonl", [*texts, "what is new?", "what is newer?", "what is newest?"])
+    questions(lab / "new.jsonl", ["what is new?", "what is newer?"])
+    alone = gag("update", "adjuvant", "--qa", "new.jsonl", "--force", cwd=lab)
+    assert alone.code == 2 and "None of the 8 pairs that adjuvant learnt is in new.jsonl" in alone.error[0]
     choices = ("--set", "update.max_loss=0", "--set", "update.projector=keep")
     command = ("update", "adjuvant", "--qa", "more.jsonl", *choices)
 
@@ -38,6 +47,15 @@ def test_refused_forced_rolled_back_and_removed(lab: Path, gag: Gag, questions: 
     gag("domain", "rm", "adjuvant", "-y", cwd=lab)
     gone = gag("domain", "rollback", "adjuvant", cwd=lab)
     assert gone.code == 2 and "no earlier module" in gone.error[0]
+
+
+def test_what_was_left_out_is_named(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan([], [], {OLD: [], LEARNT: [], NEW: []}, {}, [], Known(frozenset(), frozenset()), 0, 0)
+    report = Report("adjuvant", "writer", "plain", left_out={"d#1": "status 400: too long"})
+    verb._show(open_workspace(lab), "adjuvant", Updated("adjuvant", plan, synthesised=report))
+    shown = capsys.readouterr()
+    assert "1 passage left out" in shown.err and "d#1: status 400: too long" in shown.err
+    assert "nothing new to learn" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def document(number: int, name: str) -> dict[str, str]:
     return {"id": name, "title": f"{name}, a machine", "text": text}
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 

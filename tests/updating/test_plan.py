@@ -59,6 +59,20 @@ def test_new_pairs_without_other_wordings_are_asked_as_they_were_learnt() -> Non
     assert not plan.known.held
 
 
+def test_as_many_facts_are_asked_as_can_show_anything() -> None:
+    plan = planned(pairs(0, 7, wordings=1), pairs(20, 7), [])
+    assert [len({q.meta["fact"] for q in plan.asked[kind]}) for kind in (LEARNT, NEW)] == [6, 6]
+    assert len(plan.replay) == 1 and len(plan.new) == 8 and NEW not in plan.remarks
+    few = planned(pairs(0, 7, wordings=1), pairs(20, 5), [])
+    assert marks(few.asked[NEW]) == marks(few.new) and "fewer than 6 new facts" in few.remarks[NEW]
+
+
+def test_nothing_is_said_to_be_asked_that_is_not() -> None:
+    plan = plan_update(Known(marks(pairs(0, 9)), marks([])), pairs(20, 9), [], UpdateConfig())
+    assert (plan.dropped, plan.replay, plan.asked[LEARNT]) == (18, [], [])
+    assert plan.remarks[OLD].endswith("so nothing old is asked")
+
+
 def test_pairs_that_are_gone_and_pairs_for_testing() -> None:
     old, held = pairs(0, 10), pairs(50, 3)
     plan = plan_update(Known(marks(old), marks([])), old[4:], held, UpdateConfig())

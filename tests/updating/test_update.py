@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from gag.corpus.ingest.ingest import Ingest
+from gag.corpus.synthesis.generators import Failure, Reply
+from gag.corpus.synthesis.journal import Journal, Remembered
 from gag.corpus.synthesis.splits import documents_of
 from gag.domain import load_module
-from gag.errors import BusyError, ConfigError, DomainError
+from gag.errors import BusyError, ConfigError, DomainError, InputError, RunError
+from gag.formats import texts_by_role
+from gag.prompts import Message
 from gag.records import pair_mark, read_questions
 from gag.training.expert import train_expert
 from gag.training.states import StateStore
@@ -159,6 +164,44 @@ def test_only_new_passages_are_asked_about(
     assert len(seen) == 1
 
 
+class Writer:
+    """Writes a pair about the passage it sees; `failing` says why it cannot write about the first new one."""
+
+    name = "writer"
+
+    def __init__(self, failing: Failure) -> None:
+        self.failing, self.asked = failing, 0
+
+    def complete(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> Iterator[tuple[int, Reply]]:
+        for position, prompt in enumerate(prompts):
+            self.asked += 1
+            text = texts_by_role(prompt)["user"]
+            name = next(name for name in NEW_NAMES if name in text)
+            amount = re.search(r"flow rate of (\d+ ml)", text)
+            assert amount is not None
+            quote = f"{name} has a flow rate of {amount[1]}."
+            written = f"Question: What is the flow rate of {name}?\nAnswer: {amount[1]}\nQuote: {quote}"
+            reply = amount[1] if text.startswith("Text: ") else written
+            yield position, self.failing if name == NEW_NAMES[0] else reply
+
+
+def test_a_passage_that_always_fails_is_left_out(
+    place: Workspace, take: Taken, untrained: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(Failure("no connection"))
+    journal = Journal(place.runs("mill") / "synth-writer" / "journal.jsonl")
+    monkeypatch.setattr(updates, "open_writer", lambda *_: Remembered(writer, journal))
+    choices = ("synthesis.model=base", "synthesis.per_passage=1")
+    with pytest.raises(RunError, match="1 of 4 passages failed"):
+        take("new.jsonl", choices=choices)
+    writer.failing, writer.asked = Failure("too long", lasting=True), 0
+    done = take("new.jsonl", choices=choices)
+    assert writer.asked == 1 and done.plan.new
+    assert done.to_json()["left_out"] == {f"{NEW_NAMES[0]}#1": "too long"}
+    again = take("new.jsonl", choices=choices)
+    assert writer.asked == 1 and again.to_json()["left_out"] == done.to_json()["left_out"]
+
+
 def test_pairs_of_a_changed_document_are_dropped_and_made_anew(place: Workspace, take: Taken, untrained: None) -> None:
     rows = [document(n, name) for n, name in enumerate(OLD_NAMES)]
     rows[0] = document(70, OLD_NAMES[0])
@@ -188,6 +231,20 @@ def test_pairs_of_a_file(place: Workspace, take: Taken, untrained: None) -> None
     assert NEW in done.plan.remarks
     with pytest.raises(ConfigError, match="would teach it nothing"):
         take("new.jsonl", qa=own)
+
+
+def test_a_file_of_new_pairs_alone_is_refused(place: Workspace, take: Taken, untrained: None) -> None:
+    alone = place.root / "alone.jsonl"
+    write(alone, [{"id": f"m{n}", "question": f"How heavy is {n}?", "answers": ["9 kg"]} for n in range(20)])
+    with pytest.raises(InputError, match=r"None of the \d+ pairs that mill learnt is in .*alone\.jsonl") as refused:
+        take(qa=alone, force=True)
+    assert "the old pairs and the new ones" in refused.value.hint
+
+
+def test_an_update_by_which_all_that_was_learnt_goes_must_be_forced(place: Workspace, take: Taken) -> None:
+    write(place.root / "old.jsonl", [document(n + 90, f"{name}x") for n, name in enumerate(OLD_NAMES)])
+    done = take("old.jsonl", "new.jsonl", choices=("update.projector=keep",))
+    assert not done.promoted and any("that it learnt is left" in reason for reason in done.refused)
 
 
 def test_a_module_built_before_steps_named_their_pairs(place: Workspace, take: Taken, untrained: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,8 @@ StyleName = Literal["plain", "raft", "unanswerable", "cross-document"]
 PREVIEWED = 3
 """Passages of a preview."""
 SHOWN_DOCUMENTS, SHOWN_FAILURES = 12, 10
+TOKENS_A_CHECK = 100
+"""Tokens sent for a check whose pair is not written yet, about."""
 
 
 def synth(
@@ -96,6 +99,11 @@ def synth(
             f"{len(result.report.failed)} of {len(task.passages)} passages failed; what came of the others is kept.",
             "Run the same command again: it asks only for what is missing.",
         )
+    if not result.report.accepted and len(result.report.left_out) == len(task.passages):
+        raise RunError(
+            f"All {len(task.passages)} passages are left out: {next(iter(result.report.left_out.values()))}.",
+            "Choose other values of synthesis.tokens_per_pair and synthesis.check_tokens, or another writer.",
+        )
 
 
 def _writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
@@ -114,19 +122,18 @@ def agree(run: Synthesis, writer: Remembered, config: SynthesisConfig, yes: bool
 def _cost(run: Synthesis, writer: Remembered, config: SynthesisConfig) -> str | None:
     """What the run will send, about; None where every reply is known already."""
     from gag.corpus.synthesis.endpoint import estimate
-    from gag.corpus.synthesis.synthesis import CHECK_TOKENS
 
-    requests = run.requests()
-    prompts = run.prompts(requests)
-    tokens = config.tokens_per_pair * run.pairs_per_request
-    new = [p for p in prompts if writer.missing([p], tokens)]
-    if not new:
+    new, checks = run.unknown(writer)
+    if not new and not checks:
         return None
-    first = estimate(new, tokens, config)
-    pairs = sum(len(r.kinds) for r in requests) * len(new) // max(1, len(prompts))
-    sent, received = first.tokens_in + 100 * pairs, first.tokens_out + CHECK_TOKENS // 2 * pairs
+    requests = run.requests()
+    first = estimate(new, config.tokens_per_pair * run.pairs_per_request, config)
+    known = estimate(checks, config.check_tokens, config)
+    pairs = sum(len(r.kinds) for r in requests) * len(new) // max(1, len(requests))
+    sent = first.tokens_in + known.tokens_in + TOKENS_A_CHECK * pairs
+    received = first.tokens_out + known.tokens_out + config.check_tokens * pairs
     return (
-        f"{len(new)} requests and {pairs} short checks go to {writer.name}: about {sent:,} tokens sent, "
+        f"{len(new)} requests and {len(checks) + pairs} short checks go to {writer.name}: about {sent:,} tokens sent, "
         f"at most {received:,} received; {priced(sent, received, config)}."
     )
 
@@ -191,10 +198,24 @@ def _show(place: Workspace, name: str, report: Report, kept: int, as_json: bool)
     if not report.accepted:
         why = f"gag qa {name} --list --rejected{where(place)}"
         warn(f"No pair passed the gates; earlier ones stay. Why, pair by pair: {why}")
-    for passage, reason in list(report.failed.items())[:SHOWN_FAILURES]:
+    warn_of_failed(report.failed)
+    warn_of_left_out(report.left_out)
+
+
+def warn_of_left_out(left_out: Mapping[str, str]) -> None:
+    """Name the passages that the writer can write nothing about."""
+    if left_out:
+        count = f"{len(left_out)} passage{'' if len(left_out) == 1 else 's'}"
+        warn(f"{count} left out, wholly or in part: the same prompts would fail again, and are not sent again.")
+        warn_of_failed(left_out)
+
+
+def warn_of_failed(failed: Mapping[str, str]) -> None:
+    """Name passages that failed, each with its reason."""
+    for passage, reason in list(failed.items())[:SHOWN_FAILURES]:
         warn(f"{passage}: {reason}")
-    if len(report.failed) > SHOWN_FAILURES:
-        warn(f"… and {len(report.failed) - SHOWN_FAILURES} more, all in the report with --json")
+    if len(failed) > SHOWN_FAILURES:
+        warn(f"… and {len(failed) - SHOWN_FAILURES} more, all in the report with --json")
 
 
 def _show_coverage(report: Report) -> None:

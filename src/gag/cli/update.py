@@ -71,6 +71,8 @@ def update(
 
 
 def _show(place: Workspace, name: str, done: Updated) -> None:
+    from gag.cli.synth import warn_of_left_out
+
     plan = done.plan
     if done.ingested is not None:
         for file, reason in done.ingested.failed:
@@ -78,6 +80,8 @@ def _show(place: Workspace, name: str, done: Updated) -> None:
         if done.ingested.gone:
             count = len(done.ingested.gone)
             warn(f"{count} file{'' if count == 1 else 's'} read before now gone; --prune drops their documents.")
+    if done.synthesised is not None:
+        warn_of_left_out(done.synthesised.left_out)
     if plan.dropped:
         warn(
             f"{plan.dropped} pairs it learnt are gone or changed. Training on does not unlearn what they said; "

@@ -121,6 +121,11 @@ class SynthesisConfig(Section):
         None, ge=1, description="Pairs a model writes at once; null is all of a passage for an endpoint, else one."
     )
     tokens_per_pair: int = Field(160, ge=16, description="Longest pair a model may write, in tokens.")
+    check_tokens: int = Field(
+        48,
+        ge=8,
+        description="Longest answer of the second pass, in tokens; a model that thinks before it answers needs more.",
+    )
     temperature: float = Field(0.0, ge=0, description="Sampling of the writer; 0 decodes greedily.")
     batch_size: int = Field(8, ge=1, description="Prompts a local model completes at once.")
     unanswerable_answer: str = Field(

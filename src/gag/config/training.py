@@ -104,7 +104,7 @@ class UpdateConfig(Section):
         description="Share of the new facts of which one wording is not trained on, but asked before the promotion.",
     )
     questions: int = Field(
-        48, ge=2, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
+        48, ge=6, description="Questions of a kind (old, learnt, new) that the gate asks both modules, at most."
     )
     max_loss: float = Field(
         1.5,

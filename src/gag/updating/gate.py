@@ -2,8 +2,9 @@
 
 Both modules answer the same questions, by the domain's own route; differences are paired, with bootstrap intervals over
 facts. By 95 % intervals of answer NLL (nats a token) the update is refused unless it is shown that facts the module
-learnt get worse by at most `update.max_loss`, and that new ones get better. Old questions that no module learnt to
-answer tell little of forgetting, and vary much: there it must be shown that they do get worse by more.
+learnt get worse by at most `update.max_loss`, and that new ones get better; fewer than FEWEST facts of a kind show
+nothing. Old questions that no module learnt to answer tell little of forgetting, and vary much: there it must be shown
+that they do get worse by more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gag.domain import DomainModule
 from gag.errors import RunError
 from gag.evaluation.answers import AnswerLog, ask
 from gag.evaluation.runner import Evaluated, scored
-from gag.evaluation.statistics import Interval
+from gag.evaluation.statistics import FEWEST, Interval
 from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.progress import Progress, silent
@@ -111,12 +112,20 @@ def measure(present: Mapping[str, Evaluated], candidate: Mapping[str, Evaluated]
     return rows
 
 
-def refusals(measured: Sequence[Measured], config: UpdateConfig) -> list[str]:
-    """Why the candidate may not take the present module's place; none where it may."""
+def refusals(measured: Sequence[Measured], config: UpdateConfig, dropped: int = 0) -> list[str]:
+    """Why the candidate may not take the present module's place; none where it may.
+
+    `dropped` are pairs that the present module learnt and that are gone: where no others are asked, nothing tells what
+    is forgotten.
+    """
     losses = {row.kind: row.difference for row in measured if row.metric == "nll"}
     old, learnt, gain = (losses.get(kind) for kind in (OLD, LEARNT, NEW))
     reasons = []
-    if learnt is not None and learnt.units > 1 and learnt.high > config.max_loss:
+    if learnt is None and dropped:
+        reasons.append("none of the pairs that it learnt is left to be asked, so nothing tells what it forgets")
+    elif learnt is not None and learnt.units < FEWEST:
+        reasons.append(f"too few old facts to tell what the update costs ({learnt.units}; {FEWEST} are needed)")
+    elif learnt is not None and learnt.high > config.max_loss:
         reasons.append(
             f"what it learnt before may get worse by {learnt.high:.3f} nats a token (found {learnt.mean:+.3f}, "
             f"{learnt.n} questions), more than update.max_loss, {config.max_loss:g}"
@@ -126,10 +135,8 @@ def refusals(measured: Sequence[Measured], config: UpdateConfig) -> list[str]:
             f"old questions get worse by {old.mean:.3f} nats a token ({old.n} questions), more than update.max_loss, "
             f"{config.max_loss:g}"
         )
-    if learnt is not None and learnt.units < 2:
-        reasons.append("one old fact is too few to tell what the update costs")
-    if gain is None or gain.units < 2:
-        reasons.append("one new fact is too few to tell whether anything was learnt")
+    if gain is None:
+        reasons.append("no new question was asked, so nothing tells whether anything was learnt")
     elif gain.high >= 0:
         reasons.append(
             f"new questions are not shown to get better (NLL {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], "

@@ -17,6 +17,7 @@ from gag.config import UpdateConfig
 from gag.corpus.synthesis.splits import documents_of
 from gag.domain import DomainModule
 from gag.errors import DomainError
+from gag.evaluation.statistics import FEWEST
 from gag.records import Question, content_hash, pair_mark, questions_hash
 from gag.sources import Material
 from gag.workspace import Workspace
@@ -101,13 +102,15 @@ def plan_update(known: Known, learnable: Sequence[Question], held: Sequence[Ques
     asked_new = wordings = _held_wordings(fresh, config)
     if not wordings:
         asked_new = first(fresh, "new", seed, config.questions)
-        remarks[NEW] = "no two new facts have several wordings, so new pairs are asked just as they were trained on"
-    if not tests:
-        remarks[OLD] = "no old document was kept for testing, so only facts that were learnt are asked"
+        remarks[NEW] = (
+            f"fewer than {FEWEST} new facts have several wordings, so new pairs are asked just as they were trained on"
+        )
     taken = {q.id for q in wordings}
     new = [q for q in fresh if q.id not in taken]
-    sample = first(learnt, "learnt", seed, max(2, len(learnt) // 4))  # what is left can be replayed
-    asked_learnt = first([*kept_back, *sample], "learnt", seed, config.questions)
+    asked_learnt = first([*kept_back, *_sampled(learnt, seed)], "learnt", seed, config.questions)
+    if not tests:
+        others = "only facts that were learnt are asked" if asked_learnt else "nothing old is asked"
+        remarks[OLD] = f"no old document was kept for testing, so {others}"
     asked_again = {q.id for q in asked_learnt}
     replayed = min(config.max_replay, round(config.replay * len(new)))
     kept = [*learnt, *new]
@@ -128,17 +131,34 @@ def first(questions: Sequence[Question], purpose: str, seed: int, count: int) ->
     return sorted(questions, key=lambda q: content_hash(purpose, seed, pair_mark(q)))[:count]
 
 
+def _sampled(learnt: Sequence[Question], seed: int) -> list[Question]:
+    """A quarter of the pairs, and where these ask fewer than FEWEST facts one pair of others; the rest is replayed."""
+    drawn = first(learnt, "learnt", seed, len(learnt))
+    sample = drawn[: len(drawn) // 4]
+    facts = {_fact(question) for question in sample}
+    for question in drawn[len(sample) :]:
+        if len(facts) < FEWEST and _fact(question) not in facts:
+            facts.add(_fact(question))
+            sample.append(question)
+    return sample
+
+
+def _fact(question: Question) -> str:
+    fact = question.meta.get("fact")
+    return question.id if fact is None else str(fact)
+
+
 def _held_wordings(pairs: Sequence[Question], config: UpdateConfig) -> list[Question]:
-    """One wording each of a share of the facts that have several: of half of them where those are few, or none."""
+    """One wording each of a share of the facts that have several, of FEWEST at least; none where those are fewer."""
     facts: dict[str, list[Question]] = {}
     for question in pairs:
         if question.meta.get("fact") is not None:
             facts.setdefault(str(question.meta["fact"]), []).append(question)
     several = [wordings for wordings in facts.values() if len({q.question for q in wordings}) > 1]
-    if len(several) < 2 or not config.held_share:
+    if len(several) < FEWEST or not config.held_share:
         return []
     one_each = [first(wordings, "wording", config.seed, 1)[0] for wordings in several]
-    count = max(2, round(config.held_share * len(several)), min(FEW_FACTS, len(several) // 2))
+    count = max(FEWEST, round(config.held_share * len(several)), min(FEW_FACTS, len(several) // 2))
     return first(one_each, "fact", config.seed, min(config.questions, count))
 
 

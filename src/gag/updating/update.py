@@ -20,7 +20,7 @@ from gag.corpus.synthesis.journal import Remembered
 from gag.corpus.synthesis.review import QaSet
 from gag.corpus.synthesis.synthesis import Report, Synthesis
 from gag.domain import DomainModule, load_module
-from gag.errors import ConfigError, DomainError, RunError
+from gag.errors import ConfigError, DomainError, InputError, RunError
 from gag.models.base import Base
 from gag.models.experts import ExpertPool
 from gag.models.loading import load_causal_lm
@@ -31,7 +31,7 @@ from gag.system import GAG, general_router
 from gag.training.processes import processes
 from gag.updating.candidate import Candidate
 from gag.updating.gate import CANDIDATE, PRESENT, Asking, Measured, measure, refusals
-from gag.updating.plan import Plan, known_pairs, plan_update
+from gag.updating.plan import Known, Plan, known_pairs, plan_update
 from gag.updating.promotion import promote
 from gag.workspace import Workspace
 
@@ -73,6 +73,7 @@ class Updated:
             "forced": self.forced,
             "refused": self.refused,
             "documents": plan.documents,
+            "left_out": {} if self.synthesised is None else self.synthesised.left_out,
             "pairs": {
                 "new": len(plan.new),
                 "replayed": len(plan.replay),
@@ -118,8 +119,7 @@ class Update:
                 ingested = self._ingest()
             with self._timed("synth"):
                 synthesised = self._synthesise()
-            found = self._material
-            plan = plan_update(known, found.questions, found.held, self.workspace.config.update)
+            plan = self._plan(known)
             done = Updated(self.name, plan, ingested, synthesised, seconds=self._seconds)
             if plan.new:
                 self._learn(present, done, force)
@@ -161,18 +161,30 @@ class Update:
         return Material(self.workspace, self.name, Sources(qa=self.named.qa))
 
     @property
-    def _pairs_given(self) -> bool:
-        """Whether the pairs are somebody's own file, which synthesis has no part in."""
-        return self.named.qa is not None or self.workspace.domain(self.name).qa is not None
+    def _pairs_file(self) -> str | None:
+        """What names the pairs where they are somebody's own file, which synthesis has no part in."""
+        configured = f"domains.{self.name}.qa of gag.yaml" if self.workspace.domain(self.name).qa is not None else None
+        return configured if self.named.qa is None else str(self.named.qa)
+
+    def _plan(self, known: Known) -> Plan:
+        """What the update is made of; raises InputError for a file of pairs that holds none the module learnt."""
+        found = self._material
+        plan = plan_update(known, found.questions, found.held, self.workspace.config.update)
+        if self._pairs_file is not None and known.trained and plan.dropped == len(known.trained):
+            raise InputError(
+                f"None of the {plan.dropped} pairs that {self.name} learnt is in {self._pairs_file}: nothing could be "
+                "replayed, and nothing would tell what is forgotten.",
+                "Name a file that holds the old pairs and the new ones.",
+            )
+        return plan
 
     def _ingest(self) -> Ingested | None:
         paths, prune = self.named.paths, self.named.prune
         if not paths and not prune:
             return None
-        if self._pairs_given:
-            where = self.named.qa or f"domains.{self.name}.qa of gag.yaml"
+        if self._pairs_file is not None:
             raise ConfigError(
-                f"The pairs of {self.name} come from {where}, so documents would teach it nothing.",
+                f"The pairs of {self.name} come from {self._pairs_file}, so documents would teach it nothing.",
                 f"Add pairs to that file and run gag update {self.name} without documents, or name no file of pairs.",
             )
         if self.workspace.domain(self.name).passages is not None:
@@ -190,9 +202,12 @@ class Update:
         return done
 
     def _synthesise(self) -> Report | None:
-        """Pairs of the passages that nothing was asked about yet; those of passages that are gone are dropped."""
+        """Pairs of the passages that nothing was asked about yet; those of passages that are gone are dropped.
+
+        Passages that the writer can write nothing about are left out, and stay in the report.
+        """
         made = self.workspace.data(self.name) / "passages.jsonl"
-        if self._pairs_given or not (made.is_file() or self.workspace.domain(self.name).passages):
+        if self._pairs_file is not None or not (made.is_file() or self.workspace.domain(self.name).passages):
             return None
         config = self.workspace.config.synthesis
         passages = domain_passages(self.workspace, self.name)
@@ -224,7 +239,7 @@ class Update:
         done.folder = candidate.folder.parent
         with self._timed("measure"):
             done.measured = self._measured(base, present, candidate, done)
-        done.refused = refusals(done.measured, config.update)
+        done.refused = refusals(done.measured, config.update, done.plan.dropped)
         done.module, done.forced = present, force and bool(done.refused)
         if not done.refused or force:
             gate = {"measured": [row.to_json() for row in done.measured], "refused": done.refused}

@@ -14,8 +14,8 @@ import pytest
 from filelock import FileLock
 
 from gag.config import load_config
+from gag.corpus.ingest import files, reading
 from gag.corpus.ingest import ingest as module
-from gag.corpus.ingest import reading
 from gag.corpus.ingest.ingest import Ingest, Ingested
 from gag.corpus.ingest.report import write_report
 from gag.corpus.ingest.store import Store
@@ -273,6 +273,46 @@ def test_what_the_program_wrote_for_any_domain_is_no_document(place: Path, run: 
     (place / "data" / "own" / "documents.jsonl").write_text(json.dumps({"id": "mine", "text": make.sentences(5, 7)}))
     done = run(".")
     assert {one.id for one in read_documents(done.files.documents)} == {"a", "mine"}
+
+
+@pytest.mark.parametrize("name", ["documents.jsonl", "passages.jsonl"])
+def test_a_file_of_somebodys_own_is_not_replaced(name: str, corpus: Path, run: Run, place: Path) -> None:
+    own = place / "data" / "lab" / name
+    own.parent.mkdir(parents=True)
+    content = json.dumps({"id": "mine", "text": "Precious."})
+    own.write_text(content)
+    for paths in (["papers"], [f"data/lab/{name}"]):
+        with pytest.raises(InputError, match="is yours") as refused:
+            run(*paths)
+        assert refused.value.hint == "Move it elsewhere and name it: gag ingest lab FILE"
+    assert own.read_text() == content and [path.name for path in own.parent.iterdir()] == [name]
+    own.rename(place / "mine.jsonl")
+    assert run("papers", "mine.jsonl").totals.documents == 8
+    assert run("papers").unchanged
+
+
+def test_a_pair_file_of_somebodys_own_is_read_where_it_is_named(place: Path, run: Run, make: SimpleNamespace) -> None:
+    own = place / "data" / "lab" / "raft.jsonl"
+    own.parent.mkdir(parents=True)
+    own.write_text(json.dumps({"id": "mine", "text": make.sentences(5, 7)}))
+    with pytest.raises(InputError, match="nothing to read"):
+        run("data")
+    assert run("data/lab/raft.jsonl").totals.documents == 1
+
+
+def test_what_an_interrupted_run_wrote_is_its_own(
+    corpus: Path, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_write_journal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("papers")
+    monkeypatch.undo()
+    assert (place / "data" / "lab" / "documents.jsonl").is_file()
+    done = run("papers")
+    assert done.totals.documents == 7 and done.files.journal.is_file()
 
 
 def test_nothing_to_read(place: Path, run: Run) -> None:

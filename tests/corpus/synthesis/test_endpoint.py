@@ -220,9 +220,30 @@ def test_a_refused_prompt_is_named_and_not_tried_again(service: Service) -> None
     refusal = {"error": {"message": "context length exceeded"}}
     service.behaviour = lambda text, times: (400, refusal, {}) if text == "long" else (200, said("ok"), {})
     done = run(service, ["long", "short"])
-    assert reason(done["long"]) == "status 400: context length exceeded"
+    assert done["long"] == Failure("status 400: context length exceeded", lasting=True)
     assert done["short"] == "ok"
     assert service.seen.count("long") == 1
+
+
+@pytest.mark.parametrize("status", [402, 408, 409, 425, 429, 500])
+def test_what_another_run_may_mend_does_not_last(status: int, service: Service) -> None:
+    service.behaviour = lambda text, times: (status, {}, {"Retry-After": "9"})
+    failure = run(service, ["a"], retries=0, retry_seconds=1)["a"]
+    assert isinstance(failure, Failure) and not failure.lasting and str(status) in failure.reason
+
+
+@pytest.mark.parametrize("content", [None, "", " "])
+def test_a_reply_that_was_cut_before_it_began_is_not_paid_for_twice(content: str | None, service: Service) -> None:
+    cut = {"choices": [{"message": {"content": content}, "finish_reason": "length"}]}
+    service.behaviour = lambda text, times: (200, cut, {})
+    assert run(service, ["a"]) == {"a": Failure("no answer within 7 tokens", lasting=True)}
+    assert service.seen == ["a"]
+
+
+def test_a_reply_that_was_cut_later_is_read(service: Service) -> None:
+    cut = {"choices": [{"message": {"content": "half a"}, "finish_reason": "length"}]}
+    service.behaviour = lambda text, times: (200, cut, {})
+    assert run(service, ["a"]) == {"a": "half a"}
 
 
 def test_a_time_out_and_a_dropped_connection(service: Service) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gag.corpus.synthesis.generators import Failure, Reply
-from gag.corpus.synthesis.journal import Journal, Remembered
+from gag.corpus.synthesis.journal import Journal, Recalled, Remembered
 from gag.prompts import Message, Untrusted
 
 
@@ -17,7 +17,7 @@ def prompt(text: str) -> tuple[Message, ...]:
 
 
 class Counting:
-    """Answers in capitals, fails on `bad`, breaks on `crash`; counts what it was asked."""
+    """Answers in capitals, fails on `bad` and for good on `long`, breaks on `crash`; counts what it was asked."""
 
     name = "counting"
 
@@ -31,7 +31,8 @@ class Counting:
             self.asked.append(part.text)
             if part.text == "crash":
                 raise KeyboardInterrupt
-            yield position, Failure("bad") if part.text == "bad" else part.text.upper()
+            failed = part.text in ("bad", "long")
+            yield position, Failure(part.text, lasting=part.text == "long") if failed else part.text.upper()
 
 
 def run(writer: Counting, path: Path, texts: list[str], max_tokens: int = 9) -> dict[str, Reply]:
@@ -45,6 +46,27 @@ def test_a_second_run_asks_only_for_what_is_missing(tmp_path: Path) -> None:
     assert run(first, path, ["a", "bad", "b"]) == {"a": "A", "bad": Failure("bad"), "b": "B"}
     assert run(second, path, ["b", "bad", "c", "a"])["a"] == "A"
     assert second.asked == ["bad", "c"]
+
+
+def test_a_failure_that_lasts_is_not_asked_for_again(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "journal.jsonl", Counting(), Counting()
+    assert run(first, path, ["long", "bad"])["long"] == Failure("long", lasting=True)
+    assert run(second, path, ["long", "bad"])["long"] == Failure("long", lasting=True)
+    assert second.asked == ["bad"]
+    assert run(second, path, ["long"], max_tokens=10) and second.asked == ["bad", "long"]
+
+
+def test_what_is_recalled_is_what_the_journal_holds(tmp_path: Path) -> None:
+    path, writer = tmp_path / "journal.jsonl", Counting()
+    run(writer, path, ["a", "bad", "long"])
+    with Journal(path) as journal:
+        recalled = Recalled(Remembered(writer, journal))
+        replies = dict(recalled.complete([prompt(t) for t in ("b", "a", "bad", "long")], 9))
+        assert list(recalled.complete([], 9)) == []
+    assert replies[1] == "A" and replies[3] == Failure("long", lasting=True)
+    assert replies[0] == replies[2] == Failure("not asked")
+    assert recalled.missing == [[prompt("b"), prompt("bad")], []] and recalled.name == "counting"
+    assert writer.asked == ["a", "bad", "long"]
 
 
 def test_an_interruption_keeps_every_reply_before_it(tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ class Model:
 
     def __init__(self, **wrong: Any) -> None:
         self.wrong, self.asked = wrong, 0
+        self.lengths: list[int] = []
 
     def complete(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> Iterator[tuple[int, Reply]]:
+        self.lengths.append(max_tokens)
         for position, prompt in reversed(list(enumerate(prompts))):
             self.asked += 1
             yield position, self._reply(texts_by_role(prompt)["user"])
@@ -149,6 +151,34 @@ def test_failed_passages_are_named_and_taken_up_by_the_next_run(tmp_path: Path) 
     assert len(second.accepted) == 6 and second.report.failed == {}
 
 
+def test_passages_that_would_fail_again_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    cut = Failure("too long", lasting=True)
+    for asked in (11, 0):
+        model = Model(Zemmel_write=cut, Vesk_check=cut)
+        with Journal(path) as journal:
+            done = Synthesis(task(model="base", per_passage=1), Remembered(model, journal)).run()
+        assert done.report.left_out == {"Zemmel#1": "too long", "Vesk#1": "too long"} and done.report.failed == {}
+        assert len(done.accepted) == 4 and model.asked == asked
+
+
+def test_what_a_run_would_ask_now(tmp_path: Path) -> None:
+    model = Model(Zemmel_write=Failure("no connection"), Vesk_check=Failure("no connection"))
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        run = Synthesis(task(model="base", per_passage=1), Remembered(model, journal))
+        assert [len(prompts) for prompts in run.unknown(Remembered(model, journal))] == [6, 0]
+        run.run()
+        writing, checking = run.unknown(Remembered(model, journal))
+    assert [named(texts_by_role(prompt)["user"]) for prompt in (*writing, *checking)] == ["Zemmel", "Vesk"]
+    assert (len(writing), len(checking), model.asked) == (1, 1, 11)
+
+
+def test_the_length_of_a_check_is_a_choice() -> None:
+    model = Model()
+    Synthesis(task(model="base", per_passage=1, check_tokens=500), model).run()
+    assert model.lengths == [160, 500]
+
+
 def test_a_changed_passage_alone_is_asked_again(tmp_path: Path) -> None:
     path, model = tmp_path / "journal.jsonl", Model()
     with Journal(path) as journal:
@@ -217,7 +247,7 @@ def test_a_tiny_model_goes_through_all_gates() -> None:
     long = [Passage("long#1", "long", "word " * 2000)]
     tall = Task("mill", "m", long, {}, {"long": "train"}, SynthesisConfig(model="base", per_passage=1))
     report = Synthesis(tall, writer).run().report
-    assert "context" in report.failed["long#1"]
+    assert "context" in report.left_out["long#1"] and not report.failed
 
 
 def test_a_writer_keeps_to_batches_and_places() -> None:

@@ -11,6 +11,7 @@ from typing import IO, Any
 from gag.atomic import disk_errors, new_file
 from gag.corpus.ingest.discover import Left
 from gag.corpus.ingest.store import Store, StoredDocument
+from gag.errors import InputError
 from gag.records import Document
 
 WRITTEN = (
@@ -18,6 +19,8 @@ WRITTEN = (
     *("qa.jsonl", "rejected.jsonl", "review.jsonl", "splits.json", "raft.jsonl", "exports"),
 )
 """What this program writes into a domain's folder of data, and no folder that is read as documents brings in again."""
+_BEGUN = "writing"
+"""Under this name among the store's kept values: ingest has begun to write the domain's files."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,21 @@ def document_of(stored: StoredDocument) -> Document:
     return Document(stored.id, stored.text, stored.cleaned.get("title"), stored.row["source"], meta)
 
 
+def wrote(store: Store, files: CorpusFiles) -> bool:
+    """Whether ingest has written this corpus, or begun to; a journal is its own even where the store is gone."""
+    return any(store.value(key) is not None for key in ("written", _BEGUN)) or files.journal.is_file()
+
+
+def check_own(store: Store, files: CorpusFiles, domain: str) -> None:
+    """Raise InputError where a file that would be written is there and not ingest's."""
+    for path in (files.documents, files.passages):
+        if path.exists() and not wrote(store, files):
+            raise InputError(
+                f"{path} is yours: gag ingest did not write it, and would replace it.",
+                f"Move it elsewhere and name it: gag ingest {domain} FILE",
+            )
+
+
 def write_files(store: Store, files: CorpusFiles, about: dict[str, Any], left: Sequence[Left]) -> Totals:
     """Write the corpus and its journal where they changed. Raises RunError for the disk's errors."""
     unread = json.dumps([[one.name, one.reason] for one in left])
@@ -84,6 +102,9 @@ def write_files(store: Store, files: CorpusFiles, about: dict[str, Any], left: S
     written = store.value("written")
     if written is not None and files_there and (store.value("left"), store.value("about")) == (unread, choices):
         return Totals.from_json(json.loads(written))
+    store.begin()
+    store.keep(_BEGUN, "1")
+    store.commit()
     with disk_errors(f"{files.folder} could not be written"):
         _write_corpus(store, files)
         totals = _totals(store)

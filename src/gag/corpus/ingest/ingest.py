@@ -20,7 +20,7 @@ from gag.corpus.cleaning import clean as cleaning
 from gag.corpus.cleaning.clean import Cleaned, clean
 from gag.corpus.cleaning.duplicates import bands, near_copies, text_digest
 from gag.corpus.ingest.discover import Left, Source, discover
-from gag.corpus.ingest.files import WRITTEN, CorpusFiles, Totals, document_of, write_files
+from gag.corpus.ingest.files import WRITTEN, CorpusFiles, Totals, check_own, document_of, write_files, wrote
 from gag.corpus.ingest.reading import EVERY, Reader
 from gag.corpus.ingest.store import COPIES, Store
 from gag.corpus.parsing.blocks import Parsed
@@ -76,12 +76,15 @@ class Ingest:
         """Take up what is new or changed in `paths` (none: the files known already), and write the corpus.
 
         With `prune`, documents whose file is gone are taken out. Raises InputError for a path that is not there and
-        where there is nothing to read, MissingExtra for a parser that is not installed, BusyError.
+        where there is nothing to read or the domain's files are somebody's own, MissingExtra for a parser that is not
+        installed, BusyError.
         """
         check_parsers(self.options)
         busy = f"Another process is ingesting into {self.domain}."
         with alone(self._folder, busy, "Wait until it is done, then try again."), self.store() as store:
-            found = list(discover(paths, self.workspace.root, self._own())) if paths else self._known(store)
+            check_own(store, self.files, self.domain)
+            own = self._own(paths, wrote(store, self.files))
+            found = list(discover(paths, self.workspace.root, own)) if paths else self._known(store)
             sources = [one for one in found if isinstance(one, Source)]
             left = tuple(one for one in found if isinstance(one, Left))
             gone = list(self._gone(store, sources))
@@ -104,10 +107,15 @@ class Ingest:
         """What is known of the corpus, to look at."""
         return Store(self._folder / "corpus.sqlite")
 
-    def _own(self) -> list[Path]:
-        """What a folder to read may hold that ingest or others of this program wrote."""
+    def _own(self, paths: Sequence[Path], wrote_here: bool) -> list[Path]:
+        """What a folder to read may hold that ingest or others of this program wrote.
+
+        A file of this domain that is among `paths` themselves is somebody's own where ingest never wrote here.
+        """
         others = (path.parent for path in (self.workspace.root / "data").glob(f"*/{self.files.journal.name}"))
-        written = [folder / name for folder in {self.files.folder, *others} for name in WRITTEN]
+        written = [folder / name for folder in others for name in WRITTEN]
+        named = set() if wrote_here else {path.resolve() for path in paths}
+        written += [path for name in WRITTEN if (path := self.files.folder / name).resolve() not in named]
         return [self.workspace.root / "runs", self.workspace.modules, *written]
 
     def _known(self, store: Store) -> list[Source | Left]:

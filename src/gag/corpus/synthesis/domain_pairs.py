@@ -107,7 +107,8 @@ def keep_pairs(place: Workspace, name: str, result: Result, task: Task) -> int:
         partial.write_text(json.dumps(result.report.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     there = {p.id for p in passages}
     asked = {i: digest for i, digest in _asked(place, name, style).items() if i in there}
-    asked |= {p.id: _digest(p) for p in task.passages if p.id not in result.report.failed}
+    without = {*result.report.failed, *result.report.left_out}
+    asked |= {p.id: _digest(p) for p in task.passages if p.id not in without}
     with new_file(_asked_file(place, name, style)) as partial:
         partial.write_text(json.dumps(asked, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     return kept

@@ -1,7 +1,8 @@
 """A writer behind an OpenAI-compatible endpoint: concurrent chat completions with retries, a rate limit and a price.
 
 What the endpoint does wrong stays with the prompt it was about: 429 and 5xx are tried again (Retry-After is kept to),
-as are time-outs and replies that are no completion; only a refused key or an unknown address ends the run.
+as are time-outs and replies that are no completion; a prompt that is refused, or whose reply was cut before it began,
+is not. Only a refused key or an unknown address ends the run.
 """
 
 from __future__ import annotations
@@ -159,12 +160,16 @@ class EndpointWriter:
             self._stop.set()
             return Failure(f"status {response.status_code}"), False, None
         if response.status_code != 200:
-            return Failure(f"status {response.status_code}: {_said(response)}"), False, None
+            lasting = response.status_code >= 400 and response.status_code != 402  # 402: the account is empty
+            return Failure(f"status {response.status_code}: {_said(response)}", lasting=lasting), False, None
         try:
-            content = response.json()["choices"][0]["message"]["content"]
+            choice = response.json()["choices"][0]
+            content = choice["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
             return Failure("the answer is no chat completion"), True, None
         if not isinstance(content, str) or not content.strip():
+            if choice.get("finish_reason") == "length":  # a model that thinks has used them all up, and would again
+                return Failure(f"no answer within {body['max_tokens']} tokens", lasting=True), False, None
             return Failure("the answer is empty"), True, None
         return content, False, None
 

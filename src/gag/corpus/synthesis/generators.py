@@ -61,10 +61,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a prompt has no reply; `of_service` where the whole service, not this prompt, is at fault."""
+    """Why a prompt has no reply.
+
+    `of_service`: the whole service, not this prompt, is at fault; `lasting`: the same prompt would fail again.
+    """
 
     reason: str
     of_service: bool = False
+    lasting: bool = False
 
 
 Reply = str | Failure

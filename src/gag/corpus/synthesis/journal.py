@@ -1,6 +1,7 @@
 """A journal of what was paid for: one line a reply, appended and synced as it comes, read back by the next run.
 
-A line torn by a crash is left out; its prompt is simply asked again.
+A failure that lasts is kept too, so that it is not paid for again. A line torn by a crash is left out; its prompt is
+simply asked again.
 """
 
 from __future__ import annotations
@@ -72,11 +73,14 @@ class Journal:
 
 
 class Remembered:
-    """A writer whose replies are kept in a journal: a prompt that was answered before is not asked again."""
+    """A writer whose replies are kept in a journal: a prompt that was answered before is not asked again.
+
+    Nor is one whose failure was lasting.
+    """
 
     def __init__(self, writer: Writer, journal: Journal) -> None:
         self._writer, self._journal = writer, journal
-        self._known = {str(e["key"]): str(e["reply"]) for e in journal.entries() if "key" in e and "reply" in e}
+        self._known = dict(_replies(journal))
         self.asked = 0
         """Prompts that the writer was asked in this run."""
 
@@ -91,7 +95,11 @@ class Remembered:
 
     def missing(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> int:
         """How many of `prompts` the writer would be asked."""
-        return sum(self._key(prompt, max_tokens) not in self._known for prompt in prompts)
+        return sum(self.known(prompt, max_tokens) is None for prompt in prompts)
+
+    def known(self, prompt: tuple[Message, ...], max_tokens: int) -> Reply | None:
+        """The reply or lasting failure that is in the journal; None where the writer would be asked."""
+        return self._known.get(self._key(prompt, max_tokens))
 
     def complete(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> Iterator[tuple[int, Reply]]:
         """Known replies first, then the writer's, each in the journal before it is handed on."""
@@ -108,10 +116,45 @@ class Remembered:
             position = new[index]
             self.asked += 1
             if not isinstance(reply, Failure):
-                self._known[keys[position]] = reply
                 self._journal.append({"key": keys[position], "reply": reply})
+            elif reply.lasting:
+                self._journal.append({"key": keys[position], "failure": reply.reason})
+            if not isinstance(reply, Failure) or reply.lasting:
+                self._known[keys[position]] = reply
             yield position, reply
 
     def _key(self, prompt: tuple[Message, ...], max_tokens: int) -> str:
         said = [[m.role, "".join(p.text if isinstance(p, Untrusted) else str(p) for p in m.parts)] for m in prompt]
         return content_hash(self._writer.name, max_tokens, said)[:24]
+
+
+class Recalled:
+    """A writer that knows what the journal holds and no more: every other prompt fails, and is kept in `missing`."""
+
+    def __init__(self, remembered: Remembered) -> None:
+        self._remembered = remembered
+        self.missing: list[list[tuple[Message, ...]]] = []
+        """Prompts whose replies are not known, a list for every call."""
+
+    @property
+    def name(self) -> str:
+        """The writer's."""
+        return self._remembered.name
+
+    def complete(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> Iterator[tuple[int, Reply]]:
+        """Known replies and failures, in order."""
+        missing: list[tuple[Message, ...]] = []
+        self.missing.append(missing)
+        for position, prompt in enumerate(prompts):
+            reply = self._remembered.known(prompt, max_tokens)
+            if reply is None:
+                missing.append(prompt)
+            yield position, Failure("not asked") if reply is None else reply
+
+
+def _replies(journal: Journal) -> Iterator[tuple[str, Reply]]:
+    for entry in journal.entries():
+        if "key" in entry and "reply" in entry:
+            yield str(entry["key"]), str(entry["reply"])
+        elif "key" in entry and "failure" in entry:
+            yield str(entry["key"]), Failure(str(entry["failure"]), lasting=True)

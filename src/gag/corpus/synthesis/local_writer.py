@@ -23,14 +23,14 @@ class LocalWriter:
         return f"{self._base.source}@{self._base.fingerprint[:12]}/{self._temperature}/{self._seed}"
 
     def complete(self, prompts: Sequence[tuple[Message, ...]], max_tokens: int) -> Iterator[tuple[int, Reply]]:
-        """Batches of prompts of like length; one that does not fit the model's context is a Failure."""
+        """Batches of prompts of like length; one that does not fit the model's context is a lasting Failure."""
         config = GenerationConfig(max_new_tokens=max_tokens, temperature=self._temperature)
         encoded = {}
         for position, messages in enumerate(prompts):
             try:
                 encoded[position] = self._base.encode(messages, room=max_tokens)
             except InputError as error:
-                yield position, Failure(error.message)
+                yield position, Failure(error.message, lasting=True)
         order = sorted(encoded, key=lambda p: len(encoded[p].ids))
         for start in range(0, len(order), self._batch):
             batch = order[start : start + self._batch]

@@ -21,14 +21,13 @@ from gag.corpus.synthesis.extractive import compare, extract, unanswerable
 from gag.corpus.synthesis.gates import GATES, Gates, Refusal, normalised
 from gag.corpus.synthesis.generators import Candidate, Failure, Kind, Source, Writer
 from gag.corpus.synthesis.instructions import Draft, checking_prompt, kind_of, read_drafts, writing_prompt
+from gag.corpus.synthesis.journal import Recalled, Remembered
 from gag.corpus.synthesis.neighbours import neighbours
 from gag.corpus.synthesis.splits import Side
 from gag.progress import Progress, silent
 from gag.prompts import Message
 from gag.records import Passage, Question
 
-CHECK_TOKENS = 48
-"""Longest answer of the second pass."""
 PLAIN_KINDS: tuple[Kind, ...] = ("fact", "numeric", "mechanism", "procedure", "comparison")
 
 
@@ -60,7 +59,11 @@ class Task:
 
 @dataclass
 class Report:
-    """What came of a run. `refused` counts candidates by the first gate that refused them."""
+    """What came of a run. `refused` counts candidates by the first gate that refused them.
+
+    `failed` and `left_out` name passages and why a prompt about them has no reply: asked again, that of a `failed` one
+    may get one; that of one `left_out` would fail again.
+    """
 
     domain: str
     generator: str
@@ -75,6 +78,7 @@ class Report:
     documents: dict[str, dict[str, int]] = field(default_factory=dict)
     headings: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, JSON-ready."""
@@ -121,6 +125,13 @@ class Synthesis:
             passed = self._second_pass(gates, passed, refused)
         self.on_progress("gates", 1, 1, f"{len(passed)} of {len(candidates)} pairs passed")
         return self._result(passed, refused)
+
+    def unknown(self, remembered: Remembered) -> tuple[list[tuple[Message, ...]], list[tuple[Message, ...]]]:
+        """The prompts a run would send now: those that write pairs, and checks of pairs that are written already."""
+        recalled = Recalled(remembered)
+        Synthesis(self.task, recalled).run()
+        writing, checking = recalled.missing
+        return writing, checking
 
     def requests(self) -> list[Request]:
         """What a model is asked, passage by passage."""
@@ -194,7 +205,8 @@ class Synthesis:
             else:
                 found[position] = self._candidates(request, reply)
                 self.report.unreadable += not found[position]
-            failed = f"{len(self.report.failed)} passages failed" if self.report.failed else ""
+            count = len({**self.report.failed, **self.report.left_out})
+            failed = f"{count} passages failed" if count else ""
             self.on_progress("write", done, len(requests), failed)
         return [candidate for position in sorted(found) for candidate in found[position]]
 
@@ -225,7 +237,7 @@ class Synthesis:
         assert self.writer is not None
         prompts = [checking_prompt(c.question, c.quote or self._shown_text(c)) for c in passed]
         agreed: dict[int, Candidate] = {}
-        for done, (position, reply) in enumerate(self.writer.complete(prompts, CHECK_TOKENS), 1):
+        for done, (position, reply) in enumerate(self.writer.complete(prompts, self.task.config.check_tokens), 1):
             candidate = passed[position]
             if isinstance(reply, Failure):
                 self._failed(self._by_id[candidate.sources[0].passage_id], reply)
@@ -240,7 +252,8 @@ class Synthesis:
         return "\n".join(self._by_id[source.passage_id].text for source in candidate.sources)
 
     def _failed(self, passage: Passage, failure: Failure) -> None:
-        self.report.failed.setdefault(passage.id, failure.reason)
+        found = self.report.left_out if failure.lasting else self.report.failed
+        found.setdefault(passage.id, failure.reason)
 
     def _result(self, passed: Sequence[Candidate], refused: Sequence[tuple[Candidate, Refusal]]) -> Result:
         report = self.report
