@@ -111,6 +111,59 @@ def test_a_section_name_alone_on_its_line_is_a_heading_in_plain_text() -> None:
     assert found.text == "A study\n\n## Introduction\n\nWhy.\n\n## Appendix\n\nMore."
 
 
+PUMP = "Maintenance of the Harwick pump\n\n{}Authors{}\n\nJ. Miller, K. Smith\n\n{}Daily work{}\n\n"
+PUMP += "The pump runs at 40 bar. It is checked every day."
+PDF_PUMP = (
+    Block("heading", "Maintenance of the Harwick pump", 1, 1),
+    Block("heading", "Authors", 2, 1),
+    Block("paragraph", "J. Miller, K. Smith", 0, 1),
+    Block("heading", "Daily work", 3, 1),
+    Block("paragraph", "The pump runs at 40 bar. It is checked every day.", 0, 1),
+)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "wrapped"),
+    [
+        (plain_blocks(PUMP.format("", "", "", "")), False),
+        (markdown_blocks(PUMP.format("**", "**", "**", "**")), False),
+        (markdown_blocks(PUMP.format("## ", "", "### ", "")), False),
+        (PDF_PUMP, True),
+    ],
+)
+def test_the_text_after_a_section_that_is_cut_stays(blocks: tuple[Block, ...], wrapped: bool) -> None:
+    found = clean(Parsed("x", "1", blocks, wrapped=wrapped), CONFIG)
+    assert [cut.text for cut in found.cuts] == ["Authors", "J. Miller, K. Smith"]
+    assert "Daily work" in found.text and "The pump runs at 40 bar. It is checked every day." in found.text
+
+
+@pytest.mark.parametrize("name", ["Authors", "Funding", "Contributors", "Disclosures", "References", "Supplementary"])
+@pytest.mark.parametrize("count", [2, 90])
+def test_a_line_with_a_sections_name_does_not_take_the_document(name: str, count: int) -> None:
+    text = f"On pumps\n\n{name}\n\n" + "\n\n".join(["The pump runs at 40 bar."] * count)
+    found = clean(Parsed("text", "1", plain_blocks(text)), CONFIG)
+    assert found.text.count("40 bar") == count and found.cuts == ()
+
+
+def test_lists_and_thanks_without_a_marked_heading_are_cut() -> None:
+    entries = [f"{n}. Smith J. Droplets in mice. Journal of Tests 2001;12:10{n}." for n in range(60)]
+    entries[30] = "The Harwick works, a report."
+    body = ["Pumps have been built for long, and this is how they are built."] * 20
+    after = ["Daily work", "It runs at 40 bar."]
+    text = [*body, "Acknowledgements", "We thank the council.", "REFERENCES", *entries, *after]
+    found = clean(Parsed("text", "1", plain_blocks("\n\n".join(text))), CONFIG)
+    assert found.text == "\n\n".join([*body, *after])
+
+
+def test_a_numbered_part_of_a_section_is_cut_with_it() -> None:
+    rows = [("7 References", 2), ("", 0), ("7.1 Books", 3), ("", 0), ("8 Daily work", 3)]
+    blocks = [
+        Block("heading", words, level) if words else Block("paragraph", "Smith J. 2001.") for words, level in rows
+    ]
+    pdf = Parsed("pdf", "1", (Block("paragraph", "Text."), *blocks, Block("paragraph", "Kept.")), wrapped=True)
+    assert clean(pdf, CONFIG).text == "Text.\n\n### 8 Daily work\n\nKept."
+
+
 def test_run_in_headings_cut_their_paragraph() -> None:
     found = cleaned("Text.\n\n**Acknowledgements.** We thank all.\n\nFunding: none.\n\nFunding agencies matter here.")
     assert found.text == "Text.\n\nFunding agencies matter here."
@@ -126,8 +179,30 @@ def test_publishers_sentences_go() -> None:
     just = "“Just Accepted” manuscripts have been peer-reviewed and accepted for publication. They are posted online."
     assert is_boilerplate(just) and is_boilerplate("© 2020 The Authors. All rights reserved.")
     assert is_boilerplate("Proceedings of the 58th Annual Meeting of the ACL, pages 2270-2282")
+    assert is_boilerplate("Received: 12 March 2019; Accepted: 3 May 2019")
+    assert is_boilerplate("Received March 12, 2019; revised April 1, 2019; accepted May 3, 2019")
+    assert is_boilerplate("Published on 12 May 2016. Downloaded by Harwick University on 3/4/2017")
+    assert is_boilerplate("Downloaded from https://harwick.example by guest") and is_boilerplate(
+        "Available online 3 May 2019"
+    )
     assert not is_boilerplate("The manuscript was accepted, and the copyright of images is discussed by Smith.")
     assert cleaned(f"Text.\n\n{just}\n\nMore.").text == "Text.\n\nMore."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Received 300 kg resin on 3 May, accepted by QA, stored in hall 4.",
+        "Downloaded files are kept in hall 4 until the night.",
+        "Available online training covers the pump.",
+        "Read online manuals before the first start.",
+        "Copyright law changed in 2019 for museums.",
+        "Published by the council in 2019, the rules say that boats wait.",
+        "First published in 1999, the manual is still used.",
+    ],
+)
+def test_sentences_that_begin_as_a_publishers_stay(text: str) -> None:
+    assert not is_boilerplate(text)
 
 
 def test_a_reference_list_without_heading_goes() -> None:
@@ -140,6 +215,19 @@ def test_a_reference_list_without_heading_goes() -> None:
     assert not is_reference(
         "In 2001 the mice were given five doses, as the guideline of the agency says, and 12 of them fell ill."
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2. On 3 May 2019 the council closed the weir in order to repair its gate.",
+        "3. Doing this in 2019, press the valve at 10:30 and again at 11:45, then wait.",
+        "4. The weir was opened on 4 May 2019, see https://harwick.example/weir for more.",
+    ],
+)
+def test_numbered_paragraphs_with_a_year_are_no_references(text: str) -> None:
+    assert not is_reference(text)
+    assert cleaned("\n\n".join([text] * 6)).cuts == ()
 
 
 def test_a_heading_left_without_text_goes_too() -> None:

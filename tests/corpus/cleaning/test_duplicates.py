@@ -6,6 +6,7 @@ import random
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from gag.corpus.cleaning.duplicates import BANDS, bands, near_copies, shingles, similarity, text_digest
 
@@ -49,6 +50,25 @@ def test_jaccard_and_digest() -> None:
     assert similarity({"a", "b"}, {"b", "c"}) == 1 / 3 and similarity(set(), set()) == 0
     assert shingles("Two words") == {"two words"} and len(shingles("a b c d e f")) == 2
     assert text_digest("A  b.\n") == text_digest("a b") != text_digest("ab")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Keep it at -5 °C", "Keep it at 5 °C"),
+        ("Here ΔG < 0", "Here ΔG > 0"),
+        ("Written in C", "Written in C++"),
+        ("Cl− is there", "Cl is there"),
+        ("a dose of 1.5 ml", "a dose of 1:5 ml"),
+    ],
+)
+def test_texts_that_differ_in_a_sign_are_no_copies(one: str, other: str) -> None:
+    assert text_digest(one) != text_digest(other) and copies([one, other], 0.8) == {}
+
+
+def test_kinds_of_dash_and_quote_hide_no_copy() -> None:
+    assert text_digest("“Cold” at −5 °C – always") == text_digest('"cold"  at -5 °C - always.')
+    assert text_digest("# T\n\n| a |\n|---|") == text_digest("T a")
 
 
 def test_one_document_and_none() -> None:

@@ -27,6 +27,12 @@ from gag.corpus.language.quantities import compared, missing_quantities, quantit
         ("50µg", 50, "ug"),
         ("50 μg", 50, "ug"),
         ("5 × 10^6", 5e6, None),
+        ("0.00002 × 10^3 M", 0.02, "molar"),
+        ("1e-7 * 10^2", 1e-5, None),
+        ("12345678901234567890 × 10^3 g", 12345678901234567890e3, "g"),
+        ("5 × 10⁻⁵ M", 5e-5, "molar"),
+        ("5 × 10−5 M", 5e-5, "molar"),
+        ("5 x 10 6 g", 5e6, "g"),
         ("2 mM", 2, "millimolar"),
         ("2 mm", 2, "mm"),
         ("3 M", 3, "molar"),
@@ -36,6 +42,14 @@ def test_what_is_read(text: str, value: float, unit: str | None) -> None:
     (found,) = quantities(text)
     assert found.value == pytest.approx(value)
     assert found.unit == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("0.00005 x 100 = 0.005 g", [5e-5, 100, 0.005]), ("5 x 105", [5, 105]), ("5 x 10 ml", [5, 10])],
+)
+def test_times_a_number_is_no_power_of_ten(text: str, values: list[float]) -> None:
+    assert [found.value for found in quantities(text)] == values
 
 
 @pytest.mark.parametrize("text", ["IL-6 and H5N1", "Kavadine-5", "HLA-A*0201", "CD4+ cells", "someone told nobody"])

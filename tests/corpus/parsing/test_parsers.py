@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,53 @@ def test_markdown() -> None:
         ("paragraph", "See the *page* and bold 2*3.", 0),
         ("table", "| a |\n|---|\n| l |", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Comments begin with `<!--` and `more.",
+        "The `__init__` of Foo__Bar__Baz, the `<summary>` tag and ``a ` [l](u)``.",
+        "```html\n<table><tr><td>a</td></tr></table>\n\n<!-- c -->\nTitle\n---\n```",
+        "```mermaid\nA --> B\n```",
+        "    ```\n    <!-- c -->\n\n    <br>\n    ```",
+        "```a``` begins it.",
+        "```\n```",
+    ],
+)
+def test_code_is_no_markup(text: str) -> None:
+    found = markdown_blocks(f"Before `<!--` it.\n\n{text}\n\nIt <!-- no -->is --> there.\n\n~~~\n**a** [l](u)")
+    assert "\n\n".join(block.text for block in found) == (
+        f"Before `<!--` it.\n\n{text}\n\nIt is --> there.\n\n~~~\n**a** [l](u)"
+    )
+
+
+def test_markup_beside_code_is_read() -> None:
+    text = "**b `__x__`** __c__ \\` [l](u) \\`\n\n# On `a` <!-- `no\n-->\n\n<table><tr><td>`t`</table>\n\n`open [l](u)"
+    assert [(block.kind, block.text) for block in markdown_blocks(text)] == [
+        ("paragraph", "b `__x__` c ` l `"),
+        ("heading", "On `a`"),
+        ("table", "| `t` |\n|---|"),
+        ("paragraph", "`open l"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("front", "text"),
+    [("", "---\n- one\n- two\n---\nText"), ("---\na: b\nc:\n  - d\n- e\n---\n", "- one\n---\nText")],
+)
+def test_only_keys_and_values_are_front_matter(front: str, text: str) -> None:
+    assert "\n".join(block.text for block in markdown_blocks(front + text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["---\na: b\n" + "-v: text\n" * 60, "`" * 100_000 + "\n", "    ```x\n" * 20_000, "<!--<table>`` ` " * 10_000],
+)
+def test_marks_that_are_never_closed_take_no_time(text: str) -> None:
+    started = time.monotonic()
+    markdown_blocks(text)
+    assert time.monotonic() - started < 3
 
 
 def test_html_tables_are_spread_over_their_columns_and_rows() -> None:
@@ -157,10 +205,19 @@ def test_jats(tmp_path: Path) -> None:
     ]
 
 
+def test_a_set_of_one_article_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<pmc-articleset><article><body><p>Words.</p></body></article></pmc-articleset>")
+    assert shown(read(tmp_path / "a.xml")) == [("paragraph", "Words.")]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("<article><front>", "damaged XML"),
+        (
+            "<pmc-articleset>" + "<article><body><p>x</p></body></article>" * 3 + "</pmc-articleset>",
+            "3 articles in one file",
+        ),
         ("<TEI><text/></TEI>", "another kind than JATS .its root is <TEI>"),
         (
             "<!DOCTYPE article [<!ENTITY a0 'ha'>"

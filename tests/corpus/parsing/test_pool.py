@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -71,3 +74,35 @@ def test_another_error_is_raised_and_no_process_is_left() -> None:
 
     with pytest.raises(ZeroDivisionError), Pool(2, Limits(1, 1)) as pool:
         list(pool.map(range(3), parse))
+
+
+def test_no_process_is_left_where_files_still_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[subprocess.Popen[str]] = []
+    popen = subprocess.Popen
+    before = set(threading.enumerate())
+
+    def noted(*args: Any, **named: Any) -> subprocess.Popen[str]:
+        started.append(popen(*args, **named))
+        return started[-1]
+
+    def parse(worker: Worker, number: int) -> object:
+        return worker.parse(tmp_path / "a.md", "markdown", OPTIONS) if number else None
+
+    def stopped(pool: Pool) -> None:
+        next(pool.map(range(8), parse))
+        until = time.monotonic() + 10
+        while len(started) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gag.corpus.parsing.pool.subprocess.Popen", noted)
+    try:
+        with pytest.raises(ZeroDivisionError), Pool(2, Limits(60, 1), SLEEPS) as pool:
+            stopped(pool)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(5)
+        assert len(started) == 2 and all(process.poll() is not None for process in started)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from gag.config import CorpusConfig
 from gag.corpus.cleaning.characters import plain_characters
+from gag.corpus.cleaning.extents import section_end
 from gag.corpus.cleaning.references import reference_runs
 from gag.corpus.cleaning.wrapping import Vocabulary, goes_on, join_lines, mend_hyphens
 from gag.corpus.parsing.blocks import Block, Parsed
 from gag.corpus.parsing.boilerplate import is_boilerplate
 from gag.corpus.parsing.sections import is_known_section, run_in_kind, section_kind
 
-VERSION = 1
+VERSION = 2
 """Counts the changes of cleaning, so that documents cleaned before are cleaned again."""
 
 IMAGE_LINE = re.compile(
@@ -49,11 +50,12 @@ class Cleaned:
 
 @dataclass
 class _Item:
-    """A block on its way: its number among the parsed ones, and its text by page."""
+    """A block on its way: its number among the parsed ones, its text by page, whether it is a heading by its words."""
 
     number: int
     block: Block
     pieces: list[tuple[int, str]] = field(default_factory=list)
+    bare: bool = False
 
     @property
     def text(self) -> str:
@@ -68,7 +70,7 @@ def clean(parsed: Parsed, config: CorpusConfig) -> Cleaned:
     items = [one for item in items if (one := _without_image_lines(item, cuts)) is not None]
     items = [_with_heading(item) for item in items]
     title = plain_characters(parsed.title).strip() if parsed.title else _title(items)
-    items = _without_sections(items, cuts, config.cut_sections)
+    items = _without_sections(items, cuts, config.cut_sections, parsed.wrapped)
     if "authors" in config.cut_sections and parsed.wrapped:
         items = _without_author_block(items, cuts)
     items = _without(
@@ -132,7 +134,7 @@ def _with_heading(item: _Item) -> _Item:
     block = item.block
     if block.kind == "paragraph" and "\n" not in block.text and is_known_section(block.text):
         words = block.text.strip(" *_#:")
-        return _Item(item.number, Block("heading", words, 2, block.page, block.column))
+        return _Item(item.number, Block("heading", words, 2, block.page, block.column), bare=True)
     return item
 
 
@@ -143,24 +145,22 @@ def _title(items: Sequence[_Item]) -> str | None:
     return next((i.block.text for i in items[:12] if i.block.kind == "heading" and i.block.level == 1), None)
 
 
-def _without_sections(items: Sequence[_Item], cuts: list[Cut], kinds: Sequence[str]) -> list[_Item]:
-    """The items outside the sections of `kinds`: from a heading to the next one that is as high and not of them."""
+def _without_sections(items: Sequence[_Item], cuts: list[Cut], kinds: Sequence[str], wrapped: bool) -> list[_Item]:
+    """The items outside the sections of `kinds`, and without the paragraphs that open with such a heading."""
     kept: list[_Item] = []
-    inside: tuple[str, int] | None = None
-    for item in items:
-        block = item.block
-        if block.kind == "heading":
-            kind = section_kind(block.text)
-            if kind is not None:
-                inside = (kind, block.level) if kind in kinds else None
-            elif inside is not None and (block.level <= inside[1] or is_known_section(block.text)):
-                inside = None
-        run_in = run_in_kind(block.text) if inside is None and _is_prose(item) else None
-        reason = inside[0] if inside else run_in if run_in in kinds else None
-        if reason is None:
+    blocks = [item.block for item in items]
+    at = 0
+    while at < len(items):
+        item = items[at]
+        heading = item.block.kind == "heading"
+        kind = section_kind(item.block.text) if heading else run_in_kind(item.block.text) if _is_prose(item) else None
+        end = at
+        if kind is not None and kind in kinds:
+            end = section_end(blocks, at, kind, bare=item.bare, wrapped=wrapped) if heading else at + 1
+            cuts += [Cut(one.number, kind, one.block.text, one.block.page) for one in items[at:end]]
+        if end == at:
             kept.append(item)
-        else:
-            cuts.append(Cut(item.number, reason, block.text, block.page))
+        at = max(end, at + 1)
     return kept
 
 

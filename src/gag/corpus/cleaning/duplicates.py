@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -24,12 +25,18 @@ BANDS = PERMUTATIONS // ROWS
 MOST = 8
 """Earlier documents of one band that a document is compared with."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(
+    r"\d+(?:[.,:/-]\d+)+|\w+|(?<!\w)-(?=\s?\.?\d)|(?<=\w)-(?![\w-])|(?<=\w)#"
+    r"|[^\w\s.,;:!?…'\"“”‘’„‚‹›«»()\[\]{}|*`#•·\\。、「」『』【】《》〈〉-]"
+)
+"""A number, a word, or a sign that is no mark of a sentence or of Markdown: -5, <, +, %, the # of C#."""
+
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-"))
 
 
 def shingles(text: str) -> set[str]:
-    """The 5-word pieces of `text`, small; the whole where it is shorter."""
-    words = _WORD.findall(text.casefold())
+    """The 5-word pieces of `text`, small; the whole where it is shorter. A sign is a word."""
+    words = _words(text)
     if len(words) < SHINGLE:
         return {" ".join(words)}
     return {" ".join(words[at : at + SHINGLE]) for at in range(len(words) - SHINGLE + 1)}
@@ -42,8 +49,8 @@ def similarity(one: set[str], other: set[str]) -> float:
 
 
 def text_digest(text: str) -> str:
-    """sha256 of the text's words alone, so that white space, case and marks do not hide an exact copy."""
-    return hashlib.sha256(" ".join(_WORD.findall(text.casefold())).encode("utf-8", "replace")).hexdigest()
+    """sha256 of the text's words and signs, so that white space, case and sentence marks do not hide an exact copy."""
+    return hashlib.sha256(" ".join(_words(text)).encode("utf-8", "replace")).hexdigest()
 
 
 def bands(text: str) -> bytes:
@@ -74,6 +81,10 @@ def near_copies(
         if best[0] >= least:
             copies.add(number)
             yield number, -best[1], best[0]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).translate(_DASHES).casefold())
 
 
 def _candidates(band: Callable[[int], np.ndarray]) -> dict[int, set[int]]:

@@ -10,24 +10,40 @@ LEAST = 5
 
 _YEAR = re.compile(r"\b(?:18|19|20)\d\d[a-z]?\b")
 _NUMBERED = re.compile(r"^\s*(?:\[\d{1,4}\]|\(?\d{1,4}[.)])\s")
-_NAMES = re.compile(
+_INITIALS = re.compile(
     r"^\s*(?:\[\w{1,12}\]|\(?\d{1,4}[.)]?)?\s*(?:[A-ZÀ-Þ][\w'’-]+(?: [A-Z][\w'’-]+)?,? (?:[A-Z]\.?[ -]?){1,4}[,;&.]"
-    r"|(?:[A-Z]\.[ -]?){1,3} ?[A-ZÀ-Þ][\w'’-]+,"
-    r"|(?:[A-ZÀ-Þ][\w.'’-]+ ){1,3}[A-ZÀ-Þ][\w'’-]+(?:, | and ))"
+    r"|(?:[A-Z]\.[ -]?){1,3} ?[A-ZÀ-Þ][\w'’-]+,)"
 )
-_SOURCE = re.compile(
-    r"doi|https?://|arXiv|\bpp?\.\s*\d|\b\d+\s*\(\d+\)|\b\d+:\s?\d+|\bIn (?:Proc|[A-Z]{3,})"
-    r"|\bvol\.|\bet al\b|\bpreprint\b|\d+[–-]\d+\.?\s*$|PubMed|Crossref|\b(?:Press|Springer|Elsevier|Wiley)\b",
-    re.IGNORECASE,
+_NAMES = re.compile(r"^\s*(?:\[\w{1,12}\]|\(?\d{1,4}[.)]?)?\s*(?:[A-ZÀ-Þ][\w.'’-]+ ){1,3}[A-ZÀ-Þ][\w'’-]+(?:, | and )")
+_SOURCES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?i:\bdoi\b|https?://|\barxiv|\bpubmed\b|\bcrossref\b)",
+        r"\b\d+\s*\(\d+\)|\b\d+:\s?(?:\d{3,}|\d+[–-]\d+(?![\d:]))|(?i:\bvol\.)",
+        r"\bpp?\.\s*\d|\d+[–-]\d+\.?\s*$",
+        r"\bIn (?:Proc|[A-Z]{3,})|(?<=\w )Press\b|\b(?:Springer|Elsevier|Wiley)\b",
+        r"(?i:\bet al\b)",
+        r"(?i:\bpreprint\b)",
+    )
 )
+"""Where a work appeared: a link, a volume, pages, proceedings or a publisher; and what only citations say."""
 
 
 def is_reference(text: str) -> bool:
     """Whether a paragraph is one entry of a reference list: names, a year, and where it appeared."""
     if not 30 < len(text) < 700 or _YEAR.search(text) is None:
         return False
-    signs = (_NAMES.match(text) is not None) + (_NUMBERED.match(text) is not None) + len(_SOURCE.findall(text)[:2])
-    return signs >= 2 and (_NAMES.match(text) is not None or _NUMBERED.match(text) is not None)
+    sources = sum(pattern.search(text) is not None for pattern in _SOURCES)
+    numbered = _NUMBERED.match(text) is not None
+    if _INITIALS.match(text) is not None:
+        return numbered or sources > 0
+    return sources > 0 if _NAMES.match(text) is not None else numbered and sources > 1
+
+
+def may_be_entry(text: str) -> bool:
+    """Whether a paragraph under the heading of a reference list has any sign of an entry."""
+    patterns = (_YEAR, _NUMBERED, _INITIALS, *_SOURCES)
+    return any(pattern.search(text) is not None for pattern in patterns)
 
 
 def reference_runs(texts: Sequence[str]) -> set[int]:

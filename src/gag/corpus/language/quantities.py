@@ -97,9 +97,10 @@ _NUMBER = (
     r"(?P<sign>(?:(?<![\w.])[-−–]|\bminus\s|\bplus\s|\+)\s?)?"
     r"(?P<number>\d{1,3}(?:[,\u202f\u2009\u00a0]\d{3})+(?:\.\d+)?(?![\d])|\d+(?:[.·]\d+)?(?:[eE][-+−]?\d+)?"
     rf"|(?i:\b(?:{_WORDS})\b))"
-    r"(?P<power>\s?[×x*]\s?10\s?\^?\s?(?P<exponent>[-−–]?\d+))?"
+    r"(?P<power>\s?[×x*]\s?10(?:\s?\^\s?|\s|(?=[-−–⁻⁰¹²³⁴-⁹]))"
+    r"(?P<exponent>[-−–]?\d{1,3}(?!\d|\.\d)|⁻?[⁰¹²³⁴-⁹]{1,3}))?"
 )
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−–", "0123456789---")
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _quantity(match: re.Match[str]) -> Quantity:
     raw = match["number"]
     value = float(NUMBER_WORDS.get(raw.lower(), 0)) if raw[0].isalpha() else _number(raw)
     if match["power"]:
-        value = float(f"{value!r}e{re.sub('[−–]', '-', match['exponent'])}")
+        value *= float(f"1e{match['exponent'].translate(_SUPERSCRIPTS)}")
     if match["sign"] and match["sign"].strip() not in ("plus", "+"):
         value = -value
     group = match.lastgroup or ""
@@ -189,7 +190,7 @@ def _quantity(match: re.Match[str]) -> Quantity:
 
 
 def _number(raw: str) -> float:
-    plain = raw.translate(_SUPERSCRIPTS).replace("·", ".").replace("−", "-")
+    plain = raw.translate(_SUPERSCRIPTS).replace("·", ".")
     return float(re.sub(r"[,\u202f\u2009\u00a0]", "", plain))
 
 

@@ -30,14 +30,17 @@ _PROSE = frozenset({"p", "disp-quote", "verse-group", "speech", "statement", "bo
 
 
 def parse_jats(path: Path) -> Parsed:
-    """A JATS article's blocks; raises ParseError for XML that is damaged or of another kind.
+    """A JATS article's blocks; raises ParseError for XML that is damaged, of another kind, or of several articles.
 
     External entities are not read, nothing is fetched, and expansion is bounded by the parser.
     """
     root = _root(path)
-    article = root if _name(root) == "article" else next((e for e in root.iter() if _name(e) == "article"), None)
-    if article is None:
+    articles = [root] if _name(root) == "article" else [e for e in root.iter() if _name(e) == "article"]
+    if not articles:
         raise ParseError(f"XML of another kind than JATS (its root is <{_name(root)}>)")
+    if len(articles) > 1:
+        raise ParseError(f"{len(articles)} articles in one file: split it, one <article> a file")
+    article = articles[0]
     title = _found(article, "front", "article-meta", "title-group", "article-title")
     name = inline(title) if title is not None else ""
     blocks = [Block("heading", name, 1)] if name else []

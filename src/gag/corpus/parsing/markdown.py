@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 
 from gag.corpus.parsing.blocks import Block, pipe_table
-from gag.corpus.parsing.structure import HEADING, text_blocks
+from gag.corpus.parsing.structure import FENCE, HEADING, text_blocks
 
-_FRONT = re.compile(r"\A---\n(?:[\w-]+:.*\n|[ \t-].*\n){1,200}---\n")
-_COMMENT = (re.compile(r"<!--(?!\s*Slide number)"), re.compile("-->"))
+_FRONT = re.compile(r"\A---\n\w[\w-]*:.*\n(?:(?!---\n)(?:\w[\w-]*:|[ \t-]).*\n){0,200}---\n")
+_OPENING = re.compile(
+    r"(?P<escaped>\\[\\`])|(?P<fence>^[ \t]*(?:```+(?=[^`\n]*$)|~~~+).*\n)|(?P<code>(?<!`)`+)"
+    r"|(?P<comment><!--(?!\s*Slide number))|(?P<table><table\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ENDS = {"comment": re.compile("-->"), "table": re.compile(r"</table\s*>", re.IGNORECASE)}
+_PARAGRAPH_END = re.compile(r"\n[ \t]*(?:\n|```|~~~|#|\|)")
+LONGEST_CODE = 2000
+"""Characters that code inside a paragraph may have."""
+
+_MARK = re.compile("\0(\\d+)\0")
+"""Stands for code while the text around it is read; a NUL is no text and is taken out first."""
+
 _SLIDE = re.compile(r"<!--\s*Slide number:\s*(\d+)\s*-->")
-_TABLE = (re.compile(r"<table\b", re.IGNORECASE), re.compile(r"</table\s*>", re.IGNORECASE))
-_SETEXT = re.compile(r"^(?! {4})(\S.*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
+_SETEXT = re.compile(r"^(?![-*+] )(\S.*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\((?:<[^>\n]*>|[^()\s]*(?:\([^()\s]*\)[^()\s]*)*)(?:\s+\"[^\"\n]*\")?\)")
-_STRONG = re.compile(r"(\*\*|__)(?=\S)(.{1,400}?)(?<=\S)\1")
+_STRONG = re.compile(r"\*\*(?=\S)(.{1,400}?)(?<=\S)\*\*|(?<!\w)__(?=\S)(.{1,400}?)(?<=\S)__(?!\w)")
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+.!|~-])")
 _DETAILS = re.compile(
     r"</?(?:details|summary|div|span|p|br|sup|sub|center|font|html|body)\b[^<>]{0,500}>", re.IGNORECASE
@@ -24,9 +34,7 @@ _DETAILS = re.compile(
 
 def markdown_blocks(text: str) -> tuple[Block, ...]:
     """The blocks of a Markdown text, links and emphasis as their words; slides of a presentation are pages."""
-    text = _FRONT.sub("", text.replace("\r\n", "\n"))
-    text = _replaced(text, _COMMENT, lambda _: "")
-    text = _replaced(text, _TABLE, lambda table: f"\n\n{html_table(table)}\n\n")
+    text, code = _set_aside(_FRONT.sub("", text.replace("\0", "").replace("\r\n", "\n")))
     text = _SETEXT.sub(lambda match: f"{'#' if match[2][0] == '=' else '##'} {match[1].strip()}", text)
     blocks = []
     page = 0
@@ -35,6 +43,7 @@ def markdown_blocks(text: str) -> tuple[Block, ...]:
             page = int(part)
         else:
             blocks += [_block(kind, words, page) for kind, words in _parts(part)]
+    blocks = [block.with_text(_MARK.sub(lambda mark: code[int(mark[1])], block.text)) for block in blocks]
     return tuple(block for block in blocks if block.text.strip())
 
 
@@ -73,18 +82,57 @@ def spread(rows: list[list[tuple[str, int, int]]]) -> list[list[str]]:
 def plain_words(text: str) -> str:
     """A Markdown text's words: links by their text, without the marks of emphasis, escapes and inline HTML."""
     text = _LINK.sub(r"\1", text)
-    text = _STRONG.sub(r"\2", text)
+    text = _STRONG.sub(lambda match: match[1] or match[2], text)
     text = _DETAILS.sub(lambda match: "\n" if match[0].lower().startswith("<br") else "", text)
     return _ESCAPED.sub(r"\1", text)
 
 
-def _replaced(text: str, marks: tuple[re.Pattern[str], re.Pattern[str]], by: Callable[[str], str]) -> str:
-    """`text` with all between an opening and the next closing mark, both included, replaced; in one pass."""
-    parts, at = [], 0
-    while (opened := marks[0].search(text, at)) and (closed := marks[1].search(text, opened.end())):
-        parts += [text[at : opened.start()], by(text[opened.start() : closed.end()])]
-        at = closed.end()
-    return "".join([*parts, text[at:]])
+def _set_aside(text: str) -> tuple[str, list[str]]:
+    """The text with its code as marks, tables in HTML as pipe tables and no comments; and the code. In one pass."""
+    parts: list[str] = []
+    code: list[str] = []
+    done = at = 0
+    unclosed: set[str] = set()
+    while opened := _OPENING.search(text, at):
+        kind, start, at = str(opened.lastgroup), opened.start(), opened.end()
+        if kind in _ENDS and kind not in unclosed:
+            closed = _ENDS[kind].search(text, at)
+            if closed is None:
+                unclosed.add(kind)
+                continue
+            at = closed.end()
+            new = f"\n\n{html_table(text[start:at])}\n\n" if kind == "table" else ""
+            parts += [text[done:start], new]
+            done = at
+        elif kind in ("fence", "code"):
+            start, end, at = _fenced(text, opened, unclosed) if kind == "fence" else _code_span(text, opened)
+            if start < end:
+                parts += [text[done:start], f"\0{len(code)}\0"]
+                done = end
+                code.append(text[start:end])
+    return "".join([*parts, text[done:]]), code
+
+
+def _fenced(text: str, opened: re.Match[str], unclosed: set[str]) -> tuple[int, int, int]:
+    """Start and end of the lines between two fences, and where to read on; the second may be missing."""
+    start, fence = opened.end(), opened[0].strip()
+    fence = fence[: len(fence) - len(fence.lstrip(fence[0]))]
+    if fence not in unclosed and len(fence) < LONGEST_CODE:
+        closed = re.compile(rf"^[ \t]*{fence}{fence[0]}*[ \t]*$", re.MULTILINE).search(text, start)
+        if closed is not None:
+            return start, closed.start() - 1, closed.end()
+        unclosed.add(fence)
+    return (start, len(text), len(text)) if FENCE.match(opened[0]) else (start, start, start)
+
+
+def _code_span(text: str, opened: re.Match[str]) -> tuple[int, int, int]:
+    """Start and end of code inside a paragraph, with its marks, and where to read on; nothing where it has no end."""
+    start, at, marks = opened.start(), opened.end(), opened[0]
+    before = text[max(0, start - LONGEST_CODE) : start].rpartition("\n")[2].lstrip()
+    end = (re.compile("\n") if before[:1] in ("#", "|") else _PARAGRAPH_END).search(text, at, at + LONGEST_CODE)
+    limit = end.start() if end is not None else at + LONGEST_CODE
+    closed = re.compile(rf"(?<!`){marks}(?!`)").search(text, at, limit) if len(marks) < 20 else None
+    return (start, closed.end(), closed.end()) if closed is not None else (start, start, at)
 
 
 def _parts(text: str) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ SUFFIXES: dict[str, Kind] = {
 IN_PROCESS: frozenset[Kind] = frozenset({"markdown", "text", "jsonl"})
 """Kinds that no parser of another's is needed for; all others are read in a worker with limits."""
 
-VERSION = 1
+VERSION = 2
 """Counts the changes of our own parsers, so that files read before are read again."""
 
 _PICTURES = {

@@ -45,15 +45,17 @@ class Worker:
         self._limits, self._program = limits, program
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
+        self._closed = False
+        self._starting = threading.Lock()
 
     def parse(self, path: Path, kind: Kind, options: ParseOptions) -> Parsed:
         """The file's blocks; raises ParseError for what the parser says and for a limit that was broken."""
-        if self._process is None or self._process.poll() is not None:
-            self._start()
         process = self._process
-        assert process is not None and process.stdin is not None
+        if process is None or process.poll() is not None:
+            process = self._start()
+        assert process.stdin is not None
         request = {"path": str(path.absolute()), "kind": kind, "options": options.to_json()}
-        with suppress(OSError):  # a worker that died says so below
+        with suppress(OSError, ValueError):  # a worker that died or was closed says so below
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         answer = json.loads(self._wait(process))
@@ -78,20 +80,30 @@ class Worker:
                 if stream is not None:
                     stream.close()
 
-    def _start(self) -> None:
+    def close(self) -> None:
+        """End the process for good: no file that still waits starts another."""
+        with self._starting:
+            self._closed = True
+        self.stop()
+
+    def _start(self) -> subprocess.Popen[str]:
         self.stop()
         self._answers = queue.Queue()
-        self._process = subprocess.Popen(
-            [*self._program, str(self._limits.gigabytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **OFFLINE, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-        )
-        assert self._process.stdout is not None
-        threading.Thread(target=_listen, args=(self._process.stdout, self._answers), daemon=True).start()
+        with self._starting:
+            if self._closed:
+                raise ParseError("not read: reading was ended before it")
+            process = self._process = subprocess.Popen(
+                [*self._program, str(self._limits.gigabytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **OFFLINE, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+            )
+        assert process.stdout is not None
+        threading.Thread(target=_listen, args=(process.stdout, self._answers), daemon=True).start()
+        return process
 
     def _wait(self, process: subprocess.Popen[str]) -> str:
         """The next answer; ends the process and raises ParseError where a limit is broken."""
@@ -117,8 +129,8 @@ class Worker:
 class Pool:
     """As many workers as asked for; results come in the order of the files, however long each takes."""
 
-    def __init__(self, count: int, limits: Limits) -> None:
-        self._workers = [Worker(limits) for _ in range(max(1, count))]
+    def __init__(self, count: int, limits: Limits, program: Sequence[str] = PROGRAM) -> None:
+        self._workers = [Worker(limits, program) for _ in range(max(1, count))]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -130,7 +142,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self._workers:
-            worker.stop()
+            worker.close()
 
     def map(self, files: Iterable[Any], parse: Callable[[Worker, Any], Any]) -> Iterator[tuple[Any, Any]]:
         """Each file with `parse(worker, file)`, or with the ParseError it raised; a few files ahead, not all."""

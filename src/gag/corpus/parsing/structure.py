@@ -13,7 +13,7 @@ from typing import Literal
 Kind = Literal["heading", "paragraph", "table", "code"]
 
 HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)(?:[ \t]+#+)?[ \t]*$")
-FENCE = re.compile(r" {0,3}(```+|~~~+)")
+FENCE = re.compile(r" {0,3}(```+(?=[^`\n]*$)|~~~+)")
 CAPTION = re.compile(r"\W{0,4}(?:supplementary |supporting |extended data )?tab(?:le|\.)\s*\w{0,4}\d", re.IGNORECASE)
 """How a table's caption begins; it is kept with the table after it."""
 

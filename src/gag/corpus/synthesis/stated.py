@@ -13,7 +13,7 @@ _ROW = re.compile(r"^\s*\|(.+)\|\s*$")
 _RULE = re.compile(r"^[\s|:+-]+$")
 _PAIR = re.compile(r"^\s*(?:[-*•]\s+)?(?:\*\*)?([A-Z][\w /()°%-]{2,48}?)(?:\*\*)?\s*:\s+(?:\*\*)?(\S[^|]{0,160}?)\s*$")
 _STEP = re.compile(r"^\s*(\d{1,2})[.)]\s+(\S.*?)\s*$")
-_EXPANSION = re.compile(r"((?:[\w’'-]+[ -]){1,8})\(([A-Z][A-Za-z0-9-]{1,9})\)")
+_EXPANSION = re.compile(r"((?:[\w’']+[ -]){1,12})\(([A-Z][A-Za-z0-9-]{1,9})\)")
 _INSIDE_KEYS = word_set("of in at per for to and by on with")
 _NO_KEYS = word_set("keyword keywords note notes figure table example source")
 
