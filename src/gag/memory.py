@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from functools import cache
 from typing import Any
@@ -15,7 +14,6 @@ def give_back() -> None:
     Batches of ever other shapes leave holes in its heap that no later one fits into, so that a process which trains and
     answers would grow without end. Takes milliseconds; not for every step of a training.
     """
-    gc.collect()
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

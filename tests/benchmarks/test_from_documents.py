@@ -34,7 +34,7 @@ CHOICES = {
     "alignment.counterfactual": "0",
     "alignment.max_steps": "2",
     "generation.max_new_tokens": "2",
-    "update.questions": "4",
+    "update.questions": "6",
     "synthesis.wordings": "1",
 }
 
