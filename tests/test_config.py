@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,43 @@ def test_merging_keeps_every_leaf_from_above_and_changes_neither(below: dict[str
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Config().readout.slots = 4  # type: ignore[misc]
+
+
+OWN = {
+    "expert": {"epochs": 3},
+    "domains": {"law": {"settings": {"expert": {"epochs": 2}, "generation": {"max_new_tokens": 128}}}, "alloys": {}},
+}
+
+
+def own(tmp_path: Path, *overrides: str) -> Config:
+    (tmp_path / "gag.yaml").write_text(json.dumps(OWN), "utf-8")
+    return load_config(tmp_path / "gag.yaml", overrides=overrides)
+
+
+def test_a_domains_own_choices(tmp_path: Path) -> None:
+    config = own(tmp_path)
+    assert (config.of("law").expert.epochs, config.of("law").generation.max_new_tokens) == (2, 128)
+    assert config.of("alloys") is config and config.of("nobody") is config
+    assert config.of("law").of("law") == config.of("law")
+    assert config.of("law").domains == config.domains
+
+
+def test_what_is_set_for_one_command_comes_before_a_domains_own_choices(tmp_path: Path) -> None:
+    law = own(tmp_path, "expert.epochs=7").of("law")
+    assert (law.expert.epochs, law.generation.max_new_tokens) == (7, 128)
+    law = own(tmp_path, "domains.law.settings.expert.epochs=9").of("law")
+    assert law.expert.epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"models": {}}, "domains.law.settings has models, which all domains share"),
+        ({"retrieval": {"encoder": {"source": "x"}}}, "has retrieval.encoder, which all"),
+        ({"expert": {"epoch": 1}}, r"domains.law.settings: unknown key expert.epoch \(did you mean expert.epochs\?\)"),
+        ({"readout": {"pooling": "none"}}, "domains.law.settings: .*go together"),
+    ],
+)
+def test_wrong_choices_of_a_domain_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"domains": {"law": {"settings": settings}}}, origin="test")

@@ -223,6 +223,16 @@ def test_changed_models_are_noticed(again: Path) -> None:
     assert build(again).worked == {"prototypes", "module"}
 
 
+def test_a_domains_own_choices_are_its_alone(again: Path) -> None:
+    choice = "domains.polymers.settings={alignment: {epochs: 1}, generation: {max_new_tokens: 3}}"
+    build(again, choice, name="polymers")
+    assert load_module(again / "modules" / "polymers").generation.max_new_tokens == 3
+    assert build(again, choice).worked == set(), "nothing of the other domain changes"
+    steps = {path.name for path in (again / "runs" / "polymers").glob("projector-*")}
+    build(again, "alignment.epochs=1", "generation.max_new_tokens=3", name="polymers")
+    assert {path.name for path in (again / "runs" / "polymers").glob("projector-*")} == steps, "the same choices"
+
+
 def test_where_the_models_lie_now_is_in_the_module(again: Path) -> None:
     (again / "small").rename(again / "moved")
     told = build(again, "models.expert.source=moved")

@@ -67,6 +67,9 @@ class Build:
     report_to: Sequence[str] = ()
     base: Base | None = None
 
+    def __post_init__(self) -> None:
+        self.workspace = self.workspace.of(self.name)
+
     def expert(self) -> TrainedExpert:
         """Train the domain's expert, or take the one that exists already."""
         given = self.sources.expert or self._domain.expert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gag.config import FILE_NAME, Config, DomainConfig, check_domain_name, load_config
@@ -19,6 +19,10 @@ class Workspace:
     root: Path
     config: Config
     modules_folder: str = "modules"
+
+    def of(self, domain: str) -> Workspace:
+        """The same workspace under the choices of one domain (its `settings`)."""
+        return replace(self, config=self.config.of(domain))
 
     @property
     def modules(self) -> Path:

@@ -84,7 +84,7 @@ def _key(name: str, field: FieldInfo, value: Any, indent: str) -> list[str]:
     lines = _comment(_about(field), indent)
     if isinstance(value, BaseModel):
         return [*lines, f"{indent}{name}:", *_body(value, indent + "  ")]
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value and all(isinstance(entry, BaseModel) for entry in value.values()):
         lines.append(f"{indent}{name}:")
         for key, entry in value.items():
             lines += [f"{indent}  {_plain_yaml(key)}:", *_body(entry, indent + "    ")]

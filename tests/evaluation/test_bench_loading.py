@@ -11,6 +11,7 @@ import pytest
 from gag.errors import ConfigError
 from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.loading import bench_preset_names, load_bench, parse_bench
+from gag.evaluation.bench.place import open_place
 from gag.evaluation.bench.reference import bench_markdown
 
 
@@ -132,3 +133,19 @@ def test_no_table_of_a_shipped_bench_trips_over_stages_of_a_pretraining(tmp_path
     config = load_bench(preset="here", data=tmp_path, overrides=[lengths, "settings.readout.slots=1"])
     for table in (config.tables.stages, config.tables.readout):
         assert table is not None and table.settings["projector"] == {"pretrain_pairs": 0, "pretrain_lengths": []}
+
+
+def test_a_domains_own_choices_yield_to_what_is_set_for_all(small: dict[str, Any], tmp_path: Path) -> None:
+    small["domains"]["alloys"]["settings"] = {"expert": {"epochs": 2}, "lora": {"rank": 4}}
+    small["settings"] = {"expert": {"epochs": 5}}
+    file = tmp_path / "bench.yaml"
+    file.write_text(json.dumps(small), "utf-8")
+    place = open_place(load_bench(file), tmp_path / "out")
+    assert place.workspace.of("alloys").config.expert.epochs == 2
+    assert place.workspace.of("plants").config.expert.epochs == 5
+    table = place.variant("alloys", {"expert": {"epochs": 7}})
+    assert (table.of("alloys").config.expert.epochs, table.of("alloys").config.lora.rank) == (7, 4)
+    over = open_place(load_bench(file, overrides=["settings.expert.epochs=9"]), tmp_path / "out").workspace
+    assert (over.of("alloys").config.expert.epochs, over.of("alloys").config.lora.rank) == (9, 4)
+    quick = open_place(load_bench(file, quick=True), tmp_path / "out").workspace
+    assert quick.of("alloys").config.expert.epochs == 1

@@ -255,3 +255,14 @@ def test_the_shelf_gives_what_assembling_by_hand_gives(stocked: Shelf) -> None:
         wanted, wanted_losses = BaseBacked(preparing).answer_and_nll(QUESTIONS)
         assert [a.text for a in answers] == [a.text for a in wanted]
         assert losses == wanted_losses
+
+
+def test_methods_take_a_domains_own_choices(lab: Path) -> None:
+    shelf = open_shelf(lab, "domains.alloys.settings={generation: {max_new_tokens: 2}, retrieval: {top_k: 1}}")
+    assert shelf.chosen_generation("alloys").max_new_tokens == 2
+    assert shelf.chosen_generation(None) == shelf.workspace.config.generation
+    assert shelf.config("alloys").retrieval.top_k == 1
+    assert shelf.config("polymers") is shelf.workspace.config
+    write_jsonl(lab / "data" / "alloys" / "passages.jsonl", [{"id": "p", "document_id": "d", "text": "An alloy."}])
+    (rag,) = prepared(shelf, "rag")[:1]
+    assert rag.generation.max_new_tokens == 2 and len(rag.passages) == 1

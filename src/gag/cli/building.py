@@ -103,7 +103,7 @@ def _check_documents(workspace: Workspace, name: str, given: Given) -> None:
             f"The documents {given.documents} would not be used: the domain {name} has an expert already.",
             "Leave out --documents, or --expert (domains.NAME.expert in gag.yaml).",
         )
-    if not workspace.config.expert.pretrain_epochs:
+    if not workspace.of(name).config.expert.pretrain_epochs:
         raise ConfigError(
             f"The documents {given.documents} would not be used: expert.pretrain_epochs is 0.",
             "Add --set expert.pretrain_epochs=2 (or set it in gag.yaml), or leave out --documents.",

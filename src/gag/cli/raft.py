@@ -81,7 +81,7 @@ def data(
     from gag.methods.shelf import Shelf
     from gag.workspace import open_workspace
 
-    place = open_workspace(workspace, overrides=overrides or ())
+    place = open_workspace(workspace, overrides=overrides or ()).of(name)
     given = {"distractors": distractors, "oracle_share": oracle_share, "seed": seed, "reasoner": model}
     config = place.config.raft.model_copy(update={key: value for key, value in given.items() if value is not None})
     with shown_progress() as on_progress:

@@ -69,7 +69,7 @@ def synth(
     from gag.errors import InputError
     from gag.workspace import open_workspace
 
-    place = open_workspace(workspace, overrides=overrides or ())
+    place = open_workspace(workspace, overrides=overrides or ()).of(name)
     given = {"model": model, "per_passage": per_passage, "style": style}
     config = place.config.synthesis.model_copy(update={k: v for k, v in given.items() if v is not None})
     task = synthesis_task(place, name, config, limit=limit, preview=PREVIEWED if preview else None)

@@ -47,7 +47,7 @@ def update(
     from gag.updating.update import Named, Update
     from gag.workspace import open_workspace
 
-    place = open_workspace(workspace, overrides=overrides or ())
+    place = open_workspace(workspace, overrides=overrides or ()).of(name)
     place.module(name)  # refuses a name that cannot be a domain's
     config = place.config.synthesis
 

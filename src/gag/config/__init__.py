@@ -22,7 +22,7 @@ from gag.config.training import (
     UpdateConfig,
     XragConfig,
 )
-from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml
+from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml, without
 from gag.config.workspace import (
     FILE_NAME,
     Config,
@@ -31,6 +31,7 @@ from gag.config.workspace import (
     load_config,
     parse_config,
     preset_names,
+    settings_under,
 )
 
 __all__ = [
@@ -65,4 +66,6 @@ __all__ = [
     "parse_yaml",
     "preset_names",
     "read_yaml",
+    "settings_under",
+    "without",
 ]

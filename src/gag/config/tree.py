@@ -22,6 +22,19 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return out
 
 
+def without(tree: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` without the leaves that the other tree has, and without sections that nothing is left of."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        theirs = leaves.get(key)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            if rest := without(value, theirs):
+                out[key] = rest
+        elif key not in leaves:
+            out[key] = value
+    return out
+
+
 def read_yaml(path: Path, hint: str = "Make a workspace with: gag init FOLDER") -> dict[str, Any]:
     """The keys and values of a YAML file; raises ConfigError, with `hint` where there is no such file."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from gag.config.training import (
     UpdateConfig,
     XragConfig,
 )
-from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml
+from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml, without
 from gag.errors import ConfigError
 
 FILE_NAME = "gag.yaml"
+SHARED = frozenset({"preset", "models", "router", "graph", "rog", "domains"})
+"""What a domain cannot choose for itself."""
 
 
 class DomainConfig(Section):
@@ -49,6 +52,12 @@ class DomainConfig(Section):
     )
     expert: str | None = Field(
         None, description="A domain model that already exists (hub id, folder or PEFT adapter): training is skipped."
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Choices of this domain in the place of the file's own, by section, for instance {generation: "
+        "{max_new_tokens: 128}}; what --set says comes before them. Shared by all domains, so not among them: models, "
+        "router, retrieval.encoder, graph, rog.",
     )
 
 
@@ -105,6 +114,27 @@ class Config(Section):
                     raise ValueError(f"{key} needs readout.mode generate")
         return self
 
+    @model_validator(mode="after")
+    def _settings_of_domains(self) -> Config:
+        for name, section in self.domains.items():
+            shared = [key for key in section.settings if key in SHARED]
+            retrieval = section.settings.get("retrieval")
+            if isinstance(retrieval, Mapping) and "encoder" in retrieval:
+                shared.append("retrieval.encoder")
+            if shared:
+                raise ValueError(f"domains.{name}.settings has {shared[0]}, which all domains share")
+            self.of(name)
+        return self
+
+    def of(self, domain: str) -> Config:
+        """The choices for one domain: its `settings` in the place of the file's own. Raises ConfigError."""
+        section = self.domains.get(domain)
+        if section is None or not section.settings:
+            return self
+        tree = merged(self.model_dump(mode="json", exclude={"domains"}), section.settings)
+        chosen = parse_config(tree, origin=f"domains.{domain}.settings")
+        return chosen.model_copy(update={"domains": self.domains})
+
 
 def check_domain_name(name: str) -> str:
     """`name` if it can be a domain's: a folder name of letters, digits, '-' and '_', and not 'general' or 'base'."""
@@ -133,12 +163,27 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
     tree: dict[str, Any] = {}
     if path is not None:
         tree = read_yaml(Path(path))
-    for override in overrides:
-        tree = merged(tree, override_tree(override))
+    nothing: dict[str, Any] = {}
+    over = reduce(merged, map(override_tree, overrides), nothing)
+    tree = merged(settings_under(tree, over), over)
     name = preset if preset is not None else tree.get("preset")
     if name is not None:
         tree = merged(_preset_tree(str(name)), {**tree, "preset": name})
     return parse_config(tree, origin=str(path) if path is not None else "the configuration")
+
+
+def settings_under(tree: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` whose domains leave to `over` what that sets."""
+    domains = tree.get("domains")
+    if not isinstance(domains, Mapping):
+        return dict(tree)
+    left = {
+        name: {**section, "settings": without(section["settings"], over)}
+        if isinstance(section, Mapping) and isinstance(section.get("settings"), Mapping)
+        else section
+        for name, section in domains.items()
+    }
+    return {**tree, "domains": left}
 
 
 def parse_config(tree: Mapping[str, Any], *, origin: str) -> Config:

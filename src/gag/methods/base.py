@@ -35,4 +35,4 @@ class ClosedBook:
 
 def from_shelf(shelf: Shelf, domain: str | None) -> Method:
     """For the shelf; the domain makes no difference."""
-    return BaseBacked(ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation))
+    return BaseBacked(ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation(None)))

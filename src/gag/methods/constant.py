@@ -44,7 +44,7 @@ class Constant:
 def from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: the vectors are trained where they are not yet (`Build.constant`)."""
     folder = shelf.build(domain).run(Build.constant)
-    token = ConstantToken(shelf.workspace.config.readout.slots, shelf.base.table.weight)
+    token = ConstantToken(shelf.config(domain).readout.slots, shelf.base.table.weight)
     token.load_state_dict(load_file(folder / PROJECTOR_FILE))
     token.to(shelf.base.device)
-    return BaseBacked(Constant(shelf.base, shelf.prompts(domain), token, shelf.chosen_generation))
+    return BaseBacked(Constant(shelf.base, shelf.prompts(domain), token, shelf.chosen_generation(domain)))

@@ -127,7 +127,7 @@ def best_threshold(confidences: Sequence[float], first: Sequence[float], second:
 def both_from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: gag+rag."""
     shelf.attached(domain)
-    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
+    retriever = Retriever(shelf.store(domain), shelf.config(domain).retrieval.top_k)
     return BaseBacked(TokenAndText(shelf.system, domain, retriever, generation=shelf.generation))
 
 
@@ -135,8 +135,8 @@ def fallback_from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: gag-or-rag, its threshold chosen on the domain's dev pairs and kept."""
     module = shelf.attached(domain).module
     first = Injected(shelf.system, domain=domain, generation=shelf.generation)
-    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
-    second = RAG(shelf.base, shelf.prompts(domain), shelf.chosen_generation, retriever)
+    retriever = Retriever(shelf.store(domain), shelf.config(domain).retrieval.top_k)
+    second = RAG(shelf.base, shelf.prompts(domain), shelf.chosen_generation(domain), retriever)
     dev, whence = dev_questions(shelf, domain)
     key = content_hash(
         "fallback",

@@ -61,14 +61,14 @@ class TunedRAG(RAG):
 
 def from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: the adapter is trained where it is not yet, on a copy loaded for that alone."""
-    return BaseBacked(LoRA(tuned_on_pairs(shelf, domain), shelf.system.general, shelf.chosen_generation))
+    return BaseBacked(LoRA(tuned_on_pairs(shelf, domain), shelf.system.general, shelf.chosen_generation(domain)))
 
 
 def rag_from_shelf(shelf: Shelf, domain: str) -> Method:
     """`lora+rag` for the shelf: tuned without passages, asked with them."""
-    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
+    retriever = Retriever(shelf.store(domain), shelf.config(domain).retrieval.top_k)
     copy = tuned_on_pairs(shelf, domain)
-    return BaseBacked(TunedRAG(copy, shelf.prompts(domain), shelf.chosen_generation, retriever))
+    return BaseBacked(TunedRAG(copy, shelf.prompts(domain), shelf.chosen_generation(domain), retriever))
 
 
 def tuned_on_pairs(shelf: Shelf, domain: str) -> TunedCopy:
@@ -88,7 +88,7 @@ def tuned_copy(shelf: Shelf, adapter: Path, name: str) -> TunedCopy:
 def trained_adapter(shelf: Shelf, domain: str) -> Path:
     """The PEFT folder of the domain's adapter for the base."""
     workspace, prompts, questions = shelf.workspace, shelf.system.general, shelf.build(domain).questions
-    config = workspace.config.lora
+    config = shelf.config(domain).lora
     key = content_hash(
         "lora",
         [shelf.base.fingerprint, str(shelf.base.model.dtype)],

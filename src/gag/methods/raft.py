@@ -63,12 +63,12 @@ def from_shelf(shelf: Shelf, domain: str) -> RAFT:
     from gag.methods.raft_training import trained_raft
 
     copy = tuned_copy(shelf, trained_raft(shelf, domain).adapter, f"raft-{domain}")
-    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
+    retriever = Retriever(shelf.store(domain), shelf.config(domain).retrieval.top_k)
     return over(shelf, domain, copy, retriever)
 
 
 def over(shelf: Shelf, domain: str, copy: TunedCopy, retriever: Retriever) -> RAFT:
     """The method of a tuned copy over any retriever."""
-    limit = shelf.workspace.config.raft.max_new_tokens
-    generation = shelf.chosen_generation.model_copy(update={"max_new_tokens": limit})
+    limit = shelf.config(domain).raft.max_new_tokens
+    generation = shelf.chosen_generation(domain).model_copy(update={"max_new_tokens": limit})
     return RAFT(Quoting(copy, shelf.prompts(domain), generation, retriever), retriever.store.get)

@@ -105,7 +105,7 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
     """The adapter of a domain's examples, trained, or gone on with, where it is not there; the shelf's remark says on
     what.
     """
-    workspace, config = shelf.workspace, shelf.workspace.config.raft
+    workspace, config = shelf.workspace, shelf.config(domain).raft
     given = workspace.data(domain) / EXAMPLES
     examples = read_examples(given) if given.is_file() else _from_pairs(shelf, domain)
     whence = EXAMPLES if given.is_file() else "its pairs"
@@ -187,7 +187,7 @@ def _tokens(example: RaftExample, tokenizer: PreTrainedTokenizerBase) -> tuple[l
 
 def _from_pairs(shelf: Shelf, domain: str) -> list[RaftExample]:
     """Examples of the domain's pairs by rules, for whoever did not say `gag raft data`."""
-    config = shelf.workspace.config.raft
+    config = shelf.config(domain).raft
     if config.reasoner != "extractive":
         raise ConfigError(
             f"The domain {domain} has no RAFT examples, and raft.reasoner is {config.reasoner}.",

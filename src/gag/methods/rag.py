@@ -117,5 +117,5 @@ def fitting(
 
 def from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf."""
-    retriever = Retriever(shelf.store(domain), shelf.workspace.config.retrieval.top_k)
-    return BaseBacked(RAG(shelf.base, shelf.prompts(domain), shelf.chosen_generation, retriever))
+    retriever = Retriever(shelf.store(domain), shelf.config(domain).retrieval.top_k)
+    return BaseBacked(RAG(shelf.base, shelf.prompts(domain), shelf.chosen_generation(domain), retriever))

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gag.config import GenerationConfig, ModelConfig
+from gag.config import Config, CorpusConfig, GenerationConfig, ModelConfig
 from gag.domain import list_modules
 from gag.errors import ConfigError, DomainError, GagError, InputError, ModelError
 from gag.methods.method import Method
@@ -137,10 +137,14 @@ class Shelf:
         """The frozen base that every method but lora answers with."""
         return self.system.base
 
-    @property
-    def chosen_generation(self) -> GenerationConfig:
+    def config(self, domain: str) -> Config:
+        """The workspace's choices for a domain."""
+        return self.workspace.config.of(domain)
+
+    def chosen_generation(self, domain: str | None) -> GenerationConfig:
         """How methods without a module of their own write their answers."""
-        return self.generation or self.workspace.config.generation
+        config = self.workspace.config if domain is None else self.config(domain)
+        return self.generation or config.generation
 
     def prompts(self, domain: str) -> Prompts:
         """A domain's prompts."""
@@ -207,7 +211,7 @@ class Shelf:
         if domain not in self._stores:
             from gag.retrieval.store import PassageStore
 
-            passages, encoder, config = self.passages(domain), self.token_encoder, self.workspace.config
+            passages, encoder, config = self.passages(domain), self.token_encoder, self.config(domain)
             cut = self.workspace.domain(domain).passages is None and config.corpus.model_dump()
             folder = self.steps(domain).folder("store", content_hash("store", encoder.fingerprint, cut))
             self._stores[domain] = PassageStore.build(
@@ -236,18 +240,17 @@ class Shelf:
         if passages is not None:
             return read_passages(passages)
         if documents is not None:
-            return self._cut(read_documents(documents))
+            return self._cut(read_documents(documents), self.config(domain).corpus)
         raise InputError(
             f"The domain {domain} has no passages to retrieve.",
             f"Set domains.{domain}.passages or .documents in gag.yaml, or put documents.jsonl into "
             f"{self.workspace.data(domain)}.",
         )
 
-    def _cut(self, documents: list[Document]) -> list[Passage]:
+    def _cut(self, documents: list[Document], config: CorpusConfig) -> list[Passage]:
         from gag.corpus.chunk import chunk_document
 
-        config, models = self.workspace.config.corpus, self.workspace.config.models
-        tokenizer = load_tokenizer(models.expert, root=self.workspace.root)
+        tokenizer = load_tokenizer(self.workspace.config.models.expert, root=self.workspace.root)
         return [
             passage
             for document in documents

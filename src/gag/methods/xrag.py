@@ -79,7 +79,7 @@ def passage_state(retriever: Retriever, passage: Passage) -> Tensor:
 def from_shelf(shelf: Shelf, domain: str) -> Method:
     """For the shelf: its projector is trained in two stages where it is not yet."""
     training = Training(shelf, domain)
-    projector, generation = training.tuned(), shelf.chosen_generation
+    projector, generation = training.tuned(), shelf.chosen_generation(domain)
     return BaseBacked(XRAG(shelf.base, training.prompts, generation, training.retriever, projector))
 
 
@@ -90,7 +90,7 @@ class Training:
         self.shelf, self.base, self.prompts = shelf, shelf.base, shelf.prompts(domain)
         self.steps, self.questions = shelf.steps(domain), shelf.build(domain).align_questions
         self.retriever, self.passages = Retriever(shelf.store(domain), 1), shelf.passages(domain)
-        self.config = shelf.workspace.config.xrag
+        self.config, self.alignment = shelf.config(domain).xrag, shelf.config(domain).alignment
 
     def tuned(self) -> Projector:
         """The trained projector: both stages done, or what is kept of them."""
@@ -162,7 +162,7 @@ class Training:
     def _alignment(self, epochs: int, learning_rate: float) -> AlignmentConfig:
         """The choices of a stage; there is no background that could be counterfactual."""
         chosen = {"epochs": epochs, "learning_rate": learning_rate, "counterfactual": 0.0}
-        return self.shelf.workspace.config.alignment.model_copy(update=chosen)
+        return self.alignment.model_copy(update=chosen)
 
     def _kept(self, step: str, folder: Path) -> bool:
         kept = (folder / PROJECTOR_FILE).is_file()

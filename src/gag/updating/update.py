@@ -101,7 +101,7 @@ class Update:
         on_progress: Progress = silent,
         agree: Agree | None = None,
     ) -> None:
-        self.workspace, self.name, self.named = workspace, name, named or Named()
+        self.workspace, self.name, self.named = workspace.of(name), name, named or Named()
         self.on_progress, self.agree = on_progress, agree
         self._seconds: dict[str, float] = {}
 

@@ -57,7 +57,7 @@ class Ingest:
 
     def __init__(self, workspace: Workspace, domain: str, on_progress: Progress = silent) -> None:
         self.workspace, self.domain, self.on_progress = workspace, domain, on_progress
-        self.config: CorpusConfig = workspace.config.corpus
+        self.config: CorpusConfig = workspace.config.of(domain).corpus
         self.options = ParseOptions(
             self.config.pdf_parser,
             self.config.office_parser,

@@ -32,6 +32,10 @@ class BenchDomain(Section):
     documents: str | None = Field(None, description="JSONL of documents, cut into passages for rag and xrag.")
     passages: str | None = Field(None, description="JSONL of passages for rag and xrag; null cuts documents.")
     expert: str | None = Field(None, description="A domain model that exists already: its training is skipped.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Choices of gag.yaml for this domain alone, in the place of the bench's `settings`, by section.",
+    )
     train_limit: int | None = Field(None, ge=1, description="At most so many pairs of qa and of align_qa, spread out.")
     answers_as_passages: bool = Field(
         False, description="Where there are no documents: the answers of qa are the passages, each with its question."

@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gag.config import FILE_NAME, Config, explained, merged, override_tree, parse_config, parse_yaml, read_yaml
+from gag.config import (
+    FILE_NAME,
+    Config,
+    explained,
+    merged,
+    override_tree,
+    parse_config,
+    parse_yaml,
+    read_yaml,
+    settings_under,
+)
 from gag.config import load_config as load_workspace_config
 from gag.errors import ConfigError
 from gag.evaluation.bench.config import BenchConfig
@@ -58,11 +68,17 @@ def load_bench(
     origin = str(path) if path is not None else f"the bench {name}"
     over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
     if quick:
-        whole = parse_bench(reduce(merged, over, tree), origin=origin)  # what is wrong is said before it is shortened
+        whole = parse_bench(reduce(_over, over, tree), origin=origin)  # what is wrong is said before it is shortened
         if not whole.domains and whole.workspace is not None:
             tree = {**tree, "domains": _of_workspace(Path(whole.workspace))}
         tree = shortened(tree)
-    return parse_bench(reduce(merged, over, tree), origin=origin)
+    return parse_bench(reduce(_over, over, tree), origin=origin)
+
+
+def _over(tree: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `tree`, whose domains leave to it what it sets for all."""
+    settings = above.get("settings")
+    return merged(settings_under(tree, settings) if isinstance(settings, Mapping) else tree, above)
 
 
 def _of_workspace(root: Path) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _shipped(name: str) -> dict[str, Any]:
 def shortened(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A bench with the training choices of the shipped `quick`, and few questions, variants and training pairs."""
     few = _shipped("quick")
-    out = merged(tree, {"settings": {key: few["settings"][key] for key in QUICK_SETTINGS}})
+    out = _over(tree, {"settings": {key: few["settings"][key] for key in QUICK_SETTINGS}})
     out["domains"] = {
         name: {**section, **_at_most(section, train_limit=80, limit=12)}
         for name, section in (out.get("domains") or {}).items()

@@ -13,7 +13,7 @@ import yaml
 
 from gag import atomic
 from gag.atomic import new_file
-from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config
+from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config, settings_under, without
 from gag.corpus.synthesis.splits import pairs_not_for_testing
 from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, unknown_in_tables
@@ -89,6 +89,7 @@ class Place:
         tree = merged(here.config.model_dump(mode="json", exclude={"domains", "preset"}), settings)
         config = parse_config(tree, origin="a table's settings")
         chosen = here.config.domains[domain]
+        chosen = chosen.model_copy(update={"settings": without(chosen.settings, settings)})
         if bare_expert:
             chosen = chosen.model_copy(update={"expert": config.models.expert.source})
         config = config.model_copy(update={"domains": {domain: chosen}})
@@ -184,7 +185,7 @@ def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
     if not (root / FILE_NAME).is_file():
         raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
     own = load_config(root / FILE_NAME)
-    tree = merged(own.model_dump(mode="json"), config.settings)
+    tree = merged(settings_under(own.model_dump(mode="json"), config.settings), config.settings)
     domains = {**tree["domains"]}
     for name, domain in config.domains.items():
         domains[name] = {**domains.get(name, {}), **_written(inputs.resolve() / name, name, domain)}
@@ -224,9 +225,8 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
 def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = None) -> dict[str, Any]:
     """The domain's section of gag.yaml; the pairs chosen from the data lie in `folder`, which it calls `called`."""
     called = called or str(folder)
-    section: dict[str, Any] = {
-        key: value for key in ("field", "style", "documents", "passages", "expert") if (value := getattr(domain, key))
-    }
+    chosen = ("field", "style", "documents", "passages", "expert", "settings")
+    section: dict[str, Any] = {key: value for key in chosen if (value := getattr(domain, key))}
     if domain.qa is None:
         return section
     pairs = pairs_not_for_testing(Path(domain.qa))
