@@ -78,6 +78,12 @@ def test_what_the_router_and_a_policy_learn_from_counts(
     assert "rag" in changed(before, keys(settle()))
 
 
+def test_training_makes_no_difference_to_the_base(settle: Callable[..., Place]) -> None:
+    before = keys(settle())
+    assert changed(before, keys(settle(settings={"alignment": {"epochs": 9}}))) == {"gag", "rag", "gag-oracle"}
+    assert "base" in changed(before, keys(settle(settings={"generation": {"max_new_tokens": 9}})))
+
+
 def test_gag_depends_on_every_module_that_it_routes_to(
     settle: Callable[..., Place], tmp_path: Path, questions: Callable[..., str]
 ) -> None:

@@ -16,6 +16,8 @@ from gag.workspace import Workspace
 
 OF_A_MODEL = (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja")
 """Files of a model folder that decide what it says."""
+OF_THE_BASE = ("models", "prompts", "generation")
+"""Sections of gag.yaml that decide what the base alone says."""
 
 
 def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, kept_modules: bool) -> dict[str, Any]:
@@ -25,8 +27,9 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
     """
     config = workspace.config
     names = [domain] if domain is not None else [] if method == "base" else list(config.domains)
+    chosen = set(OF_THE_BASE) if method == "base" else set(type(config).model_fields) - {"domains", "preset"}
     found: dict[str, Any] = {
-        "choices": config.model_dump(mode="json", exclude={"domains", "preset"}),
+        "choices": config.model_dump(mode="json", include=chosen),
         "domains": {name: _domain(workspace, name) for name in names},
         "models": {
             name: digest
@@ -34,7 +37,7 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
             if (digest := local_weights(model.source, workspace.root)) is not None
         },
     }
-    if config.router.general_questions is not None:
+    if config.router.general_questions is not None and method != "base":
         found["general_questions"] = file_digest(workspace.path(config.router.general_questions))
     if kept_modules and method not in WITHOUT_MODULE:
         modules = [workspace.module(domain)] if domain is not None else sorted(workspace.modules.glob("[!.]*"))
