@@ -118,6 +118,28 @@ def test_pairs_kept_for_testing_are_not_trained_on(
         settle()
 
 
+def test_the_projector_may_learn_what_the_expert_does_not(
+    small: dict[str, Any], settle: Callable[..., Place], tmp_path: Path
+) -> None:
+    rows = [{"id": f"q{i}", "question": f"w {i}?", "answers": [f"a{i % 5}"]} for i in range(10)]
+    write_jsonl(tmp_path / "qa.jsonl", rows)
+    small["domains"]["plants"] |= {"train_limit": 2, "align_rest": True, "align_limit": 9}
+    small["domains"]["alloys"] |= {"train_limit": 2, "align_limit": 4}
+
+    def ids(name: str, part: str) -> list[str]:
+        path = settle().workspace.data(name) / "chosen" / f"{part}.jsonl"
+        return [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]
+
+    assert ids("plants", "qa") == ["q0", "q5"]
+    assert ids("plants", "align") == ["q1", "q2", "q3", "q4", "q6", "q7", "q8", "q9"], (
+        "no other wording of a fact either"
+    )
+    assert len(ids("alloys", "qa")) == 2 and len(ids("alloys", "align")) == 4
+    del small["domains"]["plants"]["train_limit"]
+    with pytest.raises(InputError, match="leaves no pair for align_rest"):
+        settle()
+
+
 def test_a_choice_that_is_taken_back_leaves_nothing(small: dict[str, Any], settle: Callable[..., Place]) -> None:
     small["domains"]["plants"]["answers_as_passages"] = True
     assert any(settle().workspace.passage_files("plants"))

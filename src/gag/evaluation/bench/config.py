@@ -29,6 +29,14 @@ class BenchDomain(Section):
     align_where: str | None = Field(
         None, description="True or false field of a question of qa; the projector learns only where it is true."
     )
+    align_rest: bool = Field(
+        False,
+        description="The projector learns those pairs that the expert does not, beyond train_limit: only from wrong "
+        "backgrounds can it learn how far to trust one (docs/results.md).",
+    )
+    align_limit: int | None = Field(
+        None, ge=1, description="At most so many pairs that the projector learns, spread out; null takes train_limit."
+    )
     documents: str | None = Field(None, description="JSONL of documents, cut into passages for rag and xrag.")
     passages: str | None = Field(None, description="JSONL of passages for rag and xrag; null cuts documents.")
     expert: str | None = Field(None, description="A domain model that exists already: its training is skipped.")

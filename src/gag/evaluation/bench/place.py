@@ -238,8 +238,16 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
                 f"{domain.align_qa or domain.qa}: in no question is {domain.align_where!r} true.",
                 f"Mend domains.{name}.align_where, or leave it out.",
             )
-    _write_once(folder / "qa.jsonl", spread(pairs, domain.train_limit))
-    _write_once(folder / "align.jsonl", spread(learned, domain.train_limit))
+    chosen = spread(pairs, domain.train_limit)
+    if domain.align_rest:
+        learned = _others(learned, chosen)
+        if not learned:
+            raise InputError(
+                f"domains.{name}: train_limit leaves no pair for align_rest.",
+                "Lower train_limit, or leave align_rest out.",
+            )
+    _write_once(folder / "qa.jsonl", chosen)
+    _write_once(folder / "align.jsonl", spread(learned, domain.align_limit or domain.train_limit))
     section |= {"qa": f"{called}/qa.jsonl", "align_qa": f"{called}/align.jsonl"}
     if domain.answers_as_passages:
         if domain.documents or domain.passages:
@@ -249,6 +257,12 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
         _write_once(folder / "passages.jsonl", _answers_as_passages(spread(pairs, domain.train_limit)))
         section["passages"] = f"{called}/passages.jsonl"
     return section
+
+
+def _others(pairs: Sequence[Question], learnt: Sequence[Question]) -> list[Question]:
+    """The pairs that are not among `learnt`, nor another wording of one of these."""
+    known = {q.id for q in learnt} | {answer for q in learnt for answer in q.answers}
+    return [q for q in pairs if q.id not in known and not known.intersection(q.answers)]
 
 
 def _answers_as_passages(pairs: Sequence[Question]) -> list[Passage]:
