@@ -225,8 +225,8 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
 def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = None) -> dict[str, Any]:
     """The domain's section of gag.yaml; the pairs chosen from the data lie in `folder`, which it calls `called`."""
     called = called or str(folder)
-    chosen = ("field", "style", "documents", "passages", "expert", "settings")
-    section: dict[str, Any] = {key: value for key in chosen if (value := getattr(domain, key))}
+    said = ("field", "style", "documents", "passages", "expert", "settings")
+    section: dict[str, Any] = {key: value for key in said if (value := getattr(domain, key))}
     if domain.qa is None:
         return section
     pairs = pairs_not_for_testing(Path(domain.qa))
