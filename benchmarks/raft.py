@@ -133,7 +133,7 @@ class Tables:
 
     def readers(self, retriever: Retriever) -> list[BaseBacked | RAFT]:
         """The methods that read passages, over a retriever."""
-        prompts, generation = self.shelf.prompts(NAME), self.shelf.chosen_generation
+        prompts, generation = self.shelf.prompts(NAME), self.shelf.chosen_generation(NAME)
         return [
             BaseBacked(RAG(self.system.base, prompts, generation, retriever)),
             BaseBacked(TunedRAG(self.lora, prompts, generation, retriever)),
@@ -143,7 +143,7 @@ class Tables:
     def retrieved(self) -> list[Row]:
         """Every method with 1, 3 and 5 retrieved passages, and RAFT against each."""
         rows: list[Row] = []
-        closed = LoRA(self.lora, self.system.general, self.shelf.chosen_generation)
+        closed = LoRA(self.lora, self.system.general, self.shelf.chosen_generation(NAME))
         alone = self._measured(BaseBacked(closed), "lora", "retrieved")
         rows += alone.rows("no passage")
         for depth in DEPTHS:

@@ -51,7 +51,7 @@ def test_it_learns_and_the_base_stays_as_it_is(lab: Path) -> None:
 def test_its_prompt_is_the_general_routes(lab: Path) -> None:
     shelf = open_shelf(lab)
     lora = backed(shelf, "lora", "alloys").preparing.prepare(GENERAL)[0]
-    base = ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation).prepare(GENERAL)[0]
+    base = ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation(None)).prepare(GENERAL)[0]
     assert lora.prompt == base.prompt
 
 
