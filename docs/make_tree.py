@@ -56,7 +56,7 @@ def _first_sentence(path: Path) -> str:
     said = re.split(r"(?<=[^.A-Z])\.(?:\s|$)", paragraph)[0]
     if not said:
         raise SystemExit(f"{path} does not say what it is in its first line")
-    return re.sub(r"\s*\((?:paper|design)[^)]*\)", "", said)
+    return re.sub(r"\s*\(paper.*\)", "", said)
 
 
 if __name__ == "__main__":

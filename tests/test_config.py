@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gag.config import Config, check_domain_name, load_config, merged, parse_config, preset_names
+from gag.config import (
+    AlignmentConfig,
+    Config,
+    ExpertConfig,
+    GenerationConfig,
+    check_domain_name,
+    load_config,
+    merged,
+    overridden,
+    parse_config,
+    preset_names,
+)
 from gag.errors import ConfigError
 
 PRESETS = ["demo", "multislot", "paper"]
@@ -280,6 +291,8 @@ def test_what_is_set_for_one_command_comes_before_a_domains_own_choices(tmp_path
     ("settings", "message"),
     [
         ({"models": {}}, "domains.law.settings has models, which all domains share"),
+        ({"retrieval": {"window": 96}}, "has retrieval.window, which all domains share"),
+        ({"prompts": {"base_general": "{question}"}}, "has prompts.base_general, which all domains share"),
         ({"retrieval": {"encoder": {"source": "x"}}}, "has retrieval.encoder, which all"),
         ({"expert": {"epoch": 1}}, r"domains.law.settings: unknown key expert.epoch \(did you mean expert.epochs\?\)"),
         ({"readout": {"pooling": "none"}}, "domains.law.settings: .*go together"),
@@ -288,3 +301,27 @@ def test_what_is_set_for_one_command_comes_before_a_domains_own_choices(tmp_path
 def test_wrong_choices_of_a_domain_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config({"domains": {"law": {"settings": settings}}}, origin="test")
+
+
+def test_what_a_choice_of_memory_decides() -> None:
+    """Nothing, where no noise is drawn: so it is in no step's key."""
+    chosen = AlignmentConfig(batch_tokens=64, accumulation=4, prefix_cache_gb=0.5, checkpoint_every=3)
+    assert chosen.deciding() == AlignmentConfig().model_dump()
+    assert chosen.deciding(dropout=0.1)["batch_tokens"] == 64
+    noisy = AlignmentConfig(batch_tokens=64, state_noise=0.1, checkpoint_every=3).deciding()
+    assert (noisy["batch_tokens"], noisy["checkpoint_every"]) == (64, AlignmentConfig().checkpoint_every)
+    assert AlignmentConfig(epochs=9).deciding() != AlignmentConfig().deciding()
+    assert ExpertConfig(gradient_checkpointing=True).deciding() == ExpertConfig().model_dump()
+
+
+def test_single_choices_over_a_section() -> None:
+    own = GenerationConfig(max_new_tokens=128)
+    assert own.under(None) is not None and own.under(None) == own
+    assert own.under({"temperature": 0.5}) == GenerationConfig(max_new_tokens=128, temperature=0.5)
+    assert own.under(GenerationConfig(top_k=3)) == GenerationConfig(top_k=3)
+
+
+def test_what_was_set_of_a_section() -> None:
+    texts = ["generation.top_k=3", "readout.slots=2", "generation={max_new_tokens: 7}"]
+    assert overridden(texts, "generation") == {"top_k": 3, "max_new_tokens": 7}
+    assert overridden(texts, "router") == {}

@@ -198,7 +198,16 @@ def test_each_change_redoes_just_its_steps(again: Path, change: str, redone: set
         assert load_module(again / "modules" / "alloys").provenance["key"] == key
 
 
-@pytest.mark.parametrize("change", ["readout.batch_size=2", "domains.polymers.style='Be long.'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "readout.batch_size=2",
+        "domains.polymers.style='Be long.'",
+        "alignment.batch_tokens=64",
+        "alignment.checkpoint_every=1",
+        "expert.gradient_checkpointing=true",
+    ],
+)
 def test_a_change_that_makes_no_difference_redoes_nothing(again: Path, change: str) -> None:
     assert build(again, change).worked == set()
 
@@ -212,6 +221,31 @@ def test_other_pairs(again: Path) -> None:
     assert {name.partition("-")[0] for name in folders(again) - before} == {"projector"}
     told = build(again, qa=again / "other.jsonl")
     assert told.worked == {*STEPS, "module"}
+
+
+def test_pairs_of_what_was_taken_out_are_not_learnt_again(fresh: Path) -> None:
+    data = fresh / "data" / "polymers"
+    made = {"style": "factual", "document": "d", "passage": "d#0", "quote": "Zinc melts"}
+    rows = [{"id": f"m{n}", "question": f"what melts {n}?", "answers": [f"zinc {n}"], **made} for n in range(3)]
+    write_jsonl(data / "qa.jsonl", [*rows, *pairs(4, "by hand")])
+    write_jsonl(data / "passages.jsonl", [{"id": "d#0", "document_id": "d", "text": "Zinc melts early."}])
+    own = "domains.polymers.qa=null"
+    assert build(fresh, own, name="polymers").worked == {*STEPS, "module"}
+    write_jsonl(data / "passages.jsonl", [{"id": "d#0", "document_id": "d", "text": "Tin melts early."}])
+    with pytest.raises(InputError, match=r"3 of 7 pairs .* gone or changed \(m0 is one\)"):
+        build(fresh, own, name="polymers")
+    (data / "passages.jsonl").write_text("")
+    with pytest.raises(InputError, match="3 of 7 pairs"):
+        build(fresh, own, name="polymers")
+    write_jsonl(data / "qa.jsonl", pairs(4, "by hand"))
+    assert "expert" in build(fresh, own, name="polymers").worked
+
+
+def test_the_projector_learns_nothing_that_is_kept_for_testing(fresh: Path) -> None:
+    rows = [row | {"split": "test" if n > 5 else "train"} for n, row in enumerate(pairs(8, "alloy"))]
+    write_jsonl(fresh / "data" / "alloys" / "qa.jsonl", rows)
+    place = workspace(fresh, "domains.alloys.align_qa=data/alloys/qa.jsonl")
+    assert [q.id for q in Build(place, "alloys").align_questions] == [f"alloy{n}" for n in range(6)]
 
 
 def test_changed_models_are_noticed(again: Path) -> None:
@@ -412,6 +446,24 @@ def test_other_readouts_and_projectors(again: Path, overrides: list[str]) -> Non
     build(again, *overrides)
     model = GAG.from_config(workspace(again, *overrides).config, [again / "modules" / "alloys"], root=again)
     assert model.answer("alloy 1?", domain="alloys").knowledge_tokens == 2
+
+
+def test_a_whole_expert_is_read_again_in_another_dtype(fresh: Path) -> None:
+    full = ("expert.method=full", "expert.learning_rate=1e-3")
+    build(fresh, *full)
+    assert build(fresh, *full, "models.expert.dtype=bfloat16").worked == {"states", "projector", "module"}
+
+
+def test_pretraining_takes_what_was_ingested(fresh: Path) -> None:
+    data = fresh / "data" / "alloys"
+    write_jsonl(data / "documents.jsonl", [{"id": f"d{n}", "text": "An alloy is a mix. " * 4} for n in range(4)])
+    place = workspace(fresh, "expert.pretrain_epochs=1")
+    assert len(Build(place, "alloys").material.documents) == 4
+    config = place.config.synthesis
+    sides = {"share": config.test_share, "seed": config.seed, "documents": {"d1": "test"}}
+    (data / "splits.json").write_text(json.dumps(sides))
+    assert [d.id for d in Build(place, "alloys").material.documents] == ["d0", "d2", "d3"]
+    assert Build(workspace(fresh), "alloys").material.documents == []
 
 
 def test_pretraining_needs_documents(fresh: Path) -> None:

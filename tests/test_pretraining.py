@@ -276,6 +276,18 @@ def test_what_the_package_ships_is_taken_by_its_key(
 def test_nothing_to_pretrain_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pretrain", "--workspace", str(root), "--set", "projector.pretrain_pairs=0"]) == 2
     assert "there is nothing to pretrain" in capsys.readouterr().err
+    assert main(["pretrain", "--workspace", str(root), "--domain", "nobody"]) == 2
+    assert "gag.yaml has no domain 'nobody'" in capsys.readouterr().err
+
+
+def test_a_domains_own_projector_is_pretrained_ahead(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["--set", "domains.alloys.settings.projector.hidden=24", "--json"]
+    keys = []
+    for more in (["--domain", "alloys"], []):
+        assert main(["pretrain", "--workspace", str(root), *more, *own]) == 0
+        keys.append(json.loads(capsys.readouterr().out)["key"])
+    assert keys[0] != keys[1]
+    assert build(root, "alloys", own[1]).pretraining == [(1, 1, "kept")]
 
 
 @pytest.mark.slow

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from safetensors.torch import save_file
 from gag import GAG, DomainModule
 from gag.config import (
     Config,
+    DomainConfig,
     GenerationConfig,
     ModelConfig,
     ModelsConfig,
@@ -31,7 +35,7 @@ from gag.models.fingerprint import weights_checksum
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import Projector, ProjectorShape
 from gag.prompts import Prompts
-from gag.records import GENERAL, Question, write_jsonl
+from gag.records import GENERAL, Question, Route, write_jsonl
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import question_bank
 from gag.testing import tiny_causal_lm, write_tiny_encoder, write_tiny_model
@@ -430,3 +434,47 @@ def test_how_many_questions_are_read_at_once_is_a_choice_of_whoever_answers(hous
     assert GAG.from_config(chosen, [alloys]).domains["alloys"].readout.batch_size == 3
     module = load_module(alloys)
     assert GAG.from_pretrained(domains=[alloys]).domains["alloys"].readout == module.readout
+
+
+def test_a_domain_may_say_how_many_are_read_at_once(house: House, alloys: Path, polymers: Path) -> None:
+    own = {"alloys": DomainConfig(settings={"readout": {"batch_size": 2}})}
+    model = GAG.from_config(house.config.model_copy(update={"domains": own}), [alloys, polymers])
+    sizes = {name: attached.readout.batch_size for name, attached in model.domains.items()}
+    assert sizes == {"alloys": 2, "polymers": house.config.readout.batch_size}
+
+
+def test_single_choices_of_a_call_leave_the_others_to_the_route(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    for domain, longest in (("alloys", 8), (GENERAL, 6)):
+        (item,) = model.prepare([Question("q", "x")], [Route(domain, {})], generation={"temperature": 0.5})
+        assert item.generation == GenerationConfig(max_new_tokens=longest, temperature=0.5)
+
+
+def test_threads_read_one_after_another(house: House, alloys: Path, polymers: Path) -> None:
+    """One model switches between the domains' adapters: whoever reads, reads alone."""
+    model = house.system(alloys, polymers)
+    wanted = {name: model.answer("x", domain=name).text for name in ("alloys", "polymers")}
+    inside, most = threading.Semaphore(), []
+    for name in wanted:
+        expert = model.domains[name].expert
+        read = expert.read
+
+        def slow(*given: Any, read: Any = read) -> Any:
+            most.append(inside.acquire(blocking=False))
+            time.sleep(0.05)
+            found = read(*given)
+            inside.release()
+            return found
+
+        expert.read = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: (name, model.answer("x", domain=name).text), [*wanted] * 4))
+    assert most == [True] * 8
+    assert all(text == wanted[name] for name, text in found)
+
+
+def test_what_was_loaded_to_be_compared_does_not_stay(house: House, alloys: Path, tmp_path: Path) -> None:
+    other = write_tiny_model(tmp_path / "other", "llama", seed=78)
+    places = {"base": str(house.root / "base"), "encoder": str(house.root / "encoder")}
+    model = GAG.from_pretrained(domains=[alloys], expert=str(other), **places)
+    assert len(model.experts._shared) == 1

@@ -1,4 +1,4 @@
-"""The domain module: one folder with a domain's expert, projector, prototypes, prompts and card (design: contracts).
+"""The domain module: one folder with a domain's expert, projector, prototypes, prompts and card.
 
     module.json  projector.safetensors  prototypes.safetensors  [expert/]  README.md  manifest.json
 

@@ -22,6 +22,7 @@ from gag.config import DomainConfig
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
 from gag.errors import DomainError, ModelError
 from gag.models.base import Base
+from gag.models.device import choose_device, choose_dtype
 from gag.models.expert import Expert
 from gag.models.experts import with_adapter
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
@@ -86,7 +87,7 @@ class Build:
             "expert",
             loaded.fingerprint,
             str(loaded.model.dtype),
-            config.expert.model_dump(),
+            config.expert.deciding(),
             said(self._prompts.expert("?")),
             pairs_hash,
             documents_hash,
@@ -106,7 +107,8 @@ class Build:
             self.on_progress("expert", 1, 1, "kept")
         if config.expert.method == "lora":
             return TrainedExpert(config.models.expert.source, loaded.revision, target, key)
-        return TrainedExpert(str(target.relative_to(self.workspace.root)), None, None, key)
+        read_in, _ = choose_dtype(config.models.expert.dtype, choose_device(config.models.expert.device))
+        return TrainedExpert(str(target.relative_to(self.workspace.root)), None, None, content_hash(key, str(read_in)))
 
     def states(self, expert: TrainedExpert) -> StateStore:
         """Read the knowledge states of every question that the projector learns from."""
@@ -187,7 +189,7 @@ class Build:
             store.folder.name,
             said(self._prompts.domain("?", self.workspace.config.readout.slots)),
             network,
-            config.alignment.model_dump(),
+            config.alignment.deciding(config.projector.dropout),
             questions_hash(self.align_questions),
         )
         return self._step_folder(step, key)
@@ -265,7 +267,11 @@ class Build:
         return module
 
     def run(self, step: Callable[[Build], Any]) -> Any:
-        """`step` of this build, alone: raises BusyError while another process builds the same domain."""
+        """`step` of this build, alone: raises BusyError while another process builds the same domain.
+
+        Raises InputError where pairs are about passages that are gone or say something else now.
+        """
+        self.material.check_passages()
         with self._steps.alone():
             return step(self)
 
@@ -384,6 +390,11 @@ class Build:
     def align_questions(self) -> list[Question]:
         """The pairs that the projector learns."""
         return self.material.align_questions
+
+    @property
+    def all_pairs(self) -> list[Question]:
+        """The pairs that either of them learns."""
+        return self.material.all_pairs
 
     @cached_property
     def _base_loaded(self) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""Prompts as data: messages made of template text, untrusted text and slots (design: injection).
+"""Prompts as data: messages made of template text, untrusted text and slots.
 
 Nothing here is a string that gets re-parsed: what a user types stays an `Untrusted` part until it is tokenised, so no
 text of theirs can become a slot, a message border or a special token.

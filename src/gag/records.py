@@ -1,4 +1,4 @@
-"""Records that pass between the rooms, and their JSON Lines files (design: contracts).
+"""Records that pass between the rooms, and their JSON Lines files.
 
 A reader names the file and the line of what it refuses; a writer is atomic.
 """

@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from gag.config import DomainConfig
-from gag.corpus.synthesis.splits import QA, training_pairs
+from gag.corpus.synthesis.review import is_said
+from gag.corpus.synthesis.splits import FILE as SPLITS
+from gag.corpus.synthesis.splits import QA, kept_sides, training_pairs
 from gag.errors import ConfigError, InputError
-from gag.records import Document, Question, pair_mark, read_documents, read_questions
+from gag.records import Document, Question, pair_mark, read_documents, read_passages, read_questions
 from gag.workspace import Workspace
 
 
@@ -47,6 +49,27 @@ class Material:
         learnt = {question.id for question in self.questions}
         return [question for question in everything if question.id not in learnt]
 
+    def check_passages(self) -> None:
+        """Raise InputError where pairs that synth wrote are about passages that are gone or say something else now.
+
+        What was taken out of the documents would be learnt again.
+        """
+        made = self.workspace.data(self.name) / QA
+        if self.sources.pairs is not None or self._pairs.resolve() != made.resolve():
+            return
+        path, _ = self.workspace.passage_files(self.name)
+        if path is None:
+            return
+        passages = read_passages(path) if path.stat().st_size else []  # empty where every document was taken out
+        texts = {passage.id: passage.text for passage in passages}
+        stale = [question for question in self.questions if not is_said(question, texts)]
+        if stale:
+            raise InputError(
+                f"{len(stale)} of {len(self.questions)} pairs in {made} are about passages that are gone or changed "
+                f"({stale[0].id} is one).",
+                f"Make the pairs anew, which drops these: gag synth {self.name}",
+            )
+
     @property
     def marks(self) -> dict[str, list[str]]:
         """What the expert learns and what is kept from it, by `pair_mark`: what an update takes for known."""
@@ -60,21 +83,36 @@ class Material:
         return (
             self.questions
             if path is None or self.sources.pairs is not None
-            else read_questions(path, require_answers=True)
+            else training_pairs(path, self.workspace.data(self.name) / QA)
         )
+
+    @property
+    def all_pairs(self) -> list[Question]:
+        """What expert or projector learns: all that another method may learn to be compared fairly."""
+        learnt = {pair_mark(question) for question in self.questions}
+        return [*self.questions, *(q for q in self.align_questions if pair_mark(q) not in learnt)]
 
     @cached_property
     def documents(self) -> list[Document]:
         """The plain documents of continued pretraining; none where there is no such pretraining."""
         path = self._file(self.sources.documents, self._domain.documents)
+        if path is None and (ingested := self.workspace.data(self.name) / "documents.jsonl").is_file():
+            return self._ingested(ingested) if self.workspace.config.expert.pretrain_epochs else []
         if path is None:
             if self.workspace.config.expert.pretrain_epochs and self.sources.expert is None:
                 raise ConfigError(
                     f"expert.pretrain_epochs is set, but the domain {self.name} has no documents.",
-                    f"Name them with --documents FILE.jsonl or domains.{self.name}.documents, or set it to 0.",
+                    f"Name them with --documents FILE.jsonl or domains.{self.name}.documents, bring them in with "
+                    f"gag ingest {self.name} FOLDER, or set it to 0.",
                 )
             return []
         return read_documents(path) if self.workspace.config.expert.pretrain_epochs else []
+
+    def _ingested(self, path: Path) -> list[Document]:
+        """The documents that ingest brought in, but those whose pairs are kept for testing."""
+        config = self.workspace.config.synthesis
+        sides = kept_sides(self.workspace.data(self.name) / SPLITS, config.test_share, config.seed)
+        return [document for document in read_documents(path) if sides.get(document.id) != "test"]
 
     @property
     def _pairs(self) -> Path:

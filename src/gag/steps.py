@@ -1,4 +1,4 @@
-"""Steps of long work: a folder each, named by the hash of what it depends on (design: long work).
+"""Steps of long work: a folder each, named by the hash of what it depends on.
 
 A step whose folder is whole is kept, an interrupted one goes on in its folder; nothing of another domain is touched.
 """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gag.answering import Prepared, complete, injected
-from gag.config import Config, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig
+from gag.config import Config, GenerationChoice, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig
 from gag.domain import DomainModule, ModelReference, check_base, check_encoder, check_expert, load_module
 from gag.errors import DomainError, GagError
 from gag.models.base import Base
@@ -59,7 +60,8 @@ class Attached:
 class GAG:
     """A frozen base that answers from attached domain modules; `general` is a route like any other.
 
-    `read_batch_size` is how many questions an expert reads at once, in place of what its module says.
+    `read_batch_size` says of a domain how many questions its expert reads at once, in place of what its module says.
+    Several threads may ask at the same time, and attach and detach: one at a time of them reads with an expert.
     """
 
     def __init__(
@@ -71,13 +73,14 @@ class GAG:
         generation: GenerationConfig | None = None,
         general: Prompts | None = None,
         batch_size: int = 32,
-        read_batch_size: int | None = None,
+        read_batch_size: Callable[[str], int] | None = None,
     ) -> None:
         self.base, self.router, self.experts = base, router, experts
         self.generation = generation or GenerationConfig()
         self.general = general or Prompts(Config().prompts, GENERAL)
         self.batch_size, self.read_batch_size = batch_size, read_batch_size
         self._attached: dict[str, Attached] = {}
+        self._experts_in_use = threading.RLock()  # one model switches between the domains' adapters
 
     @classmethod
     def from_pretrained(
@@ -117,7 +120,7 @@ class GAG:
             ExpertPool(config.models.expert, root),
             generation=config.generation,
             general=Prompts(config.prompts, GENERAL),
-            read_batch_size=config.readout.batch_size,
+            read_batch_size=lambda name: config.of(name).readout.batch_size,
         )
         for folder in domains:
             model.attach(folder)
@@ -134,35 +137,38 @@ class GAG:
         Raises DomainError when the module is damaged or does not fit this base, encoder or expert model.
         """
         module = load_module(Path(folder))
-        if module.name in self._attached:
-            raise DomainError(
-                f"A domain {module.name!r} is attached already.", f"Detach it first: detach({module.name!r})."
-            )
-        check_base(module, self.base.fingerprint, self.base.hidden_size)
-        check_encoder(module, self.router.encoder.fingerprint)
-        projector = _projector(module).to(self.base.device)
-        try:
-            expert = self._expert(module)
-        except GagError:
-            self.experts.forget_unused()
-            raise
-        try:
-            self.router.attach(module.name, module.prototypes())
-        except DomainError:
-            self.experts.detach(module.name)
-            raise
-        readout = module.readout
-        if self.read_batch_size is not None:
-            readout = readout.model_copy(update={"batch_size": self.read_batch_size})
-        self._attached[module.name] = Attached(module, expert, projector, readout)
-        return module.name
+        with self._experts_in_use:
+            if module.name in self._attached:
+                raise DomainError(
+                    f"A domain {module.name!r} is attached already.", f"Detach it first: detach({module.name!r})."
+                )
+            check_base(module, self.base.fingerprint, self.base.hidden_size)
+            check_encoder(module, self.router.encoder.fingerprint)
+            projector = _projector(module).to(self.base.device)
+            try:
+                expert = self._expert(module)
+            except GagError:
+                self.experts.forget_unused()
+                raise
+            try:
+                self.router.attach(module.name, module.prototypes())
+            except DomainError:
+                self.experts.detach(module.name)
+                raise
+            readout = module.readout
+            if self.read_batch_size is not None:
+                readout = readout.model_copy(update={"batch_size": self.read_batch_size(module.name)})
+            self._attached[module.name] = Attached(module, expert, projector, readout)
+            self.experts.forget_unused()  # loaded to be compared and found to be another
+            return module.name
 
     def detach(self, name: str) -> None:
         """Forget a domain and free what only it used; raises DomainError when it is not attached."""
-        self._domain(name)
-        self.router.detach(name)
-        self.experts.detach(name)
-        del self._attached[name]
+        with self._experts_in_use:
+            self._domain(name)
+            self.router.detach(name)
+            self.experts.detach(name)
+            del self._attached[name]
 
     def route(self, question: str) -> Route:
         """The route of one question and every route's score."""
@@ -173,7 +179,7 @@ class GAG:
         return self.answer_all([Question("question", question)], domain=domain)[0]
 
     def answer_all(
-        self, questions: Sequence[Question], *, domain: str | None = None, generation: GenerationConfig | None = None
+        self, questions: Sequence[Question], *, domain: str | None = None, generation: GenerationChoice = None
     ) -> list[Answer]:
         """Answers in the questions' order: routed together, then answered a route and a batch at a time."""
         routes = None if domain is None else [Route(domain, {})] * len(questions)
@@ -185,11 +191,12 @@ class GAG:
         questions: Sequence[Question],
         routes: Sequence[Route] | None = None,
         *,
-        generation: GenerationConfig | None = None,
+        generation: GenerationChoice = None,
     ) -> list[Prepared]:
         """Questions routed (unless `routes` are given), their background read and projected; ready for the base.
 
-        `generation` takes the place of the route's own. Raises DomainError for a route that is not attached.
+        `generation` takes the place of the route's own, or of the choices in it that it names. Raises DomainError for
+        a route that is not attached.
         """
         started = time.perf_counter()
         if routes is None:
@@ -200,10 +207,10 @@ class GAG:
             members = [i for i, route in enumerate(routes) if route.name == name]
             batch = [questions[i] for i in members]
             if name == GENERAL:
-                found = self._general(batch, generation or self.generation)
+                found = self._general(batch, self.generation.under(generation))
             else:
                 attached = self._domain(name)
-                found = self._injected(attached, batch, generation or attached.module.generation)
+                found = self._injected(attached, batch, attached.module.generation.under(generation))
             for i, item in zip(members, found, strict=True):
                 prepared[i] = replace(item, route=routes[i], timings={**seconds, **item.timings})
         return [item for item in prepared if item is not None]
@@ -240,9 +247,11 @@ class GAG:
     def _injected(
         self, attached: Attached, questions: Sequence[Question], generation: GenerationConfig
     ) -> list[Prepared]:
-        started = time.perf_counter()
-        readings = attached.read([q.question for q in questions])
-        read = time.perf_counter()
+        with self._experts_in_use:
+            started = time.perf_counter()
+            self._domain(attached.module.name)  # nobody detached it meanwhile
+            readings = attached.read([q.question for q in questions])
+            read = time.perf_counter()
         vectors = attached.vectors(readings)
         timings = {
             "background": (read - started) / len(questions),

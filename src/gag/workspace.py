@@ -69,9 +69,11 @@ class Workspace:
         return self.config.domains.get(check_domain_name(name), DomainConfig())
 
     def prompts(self, name: str) -> Prompts:
-        """A domain's prompts: the workspace's templates with the domain's field and style."""
+        """A domain's prompts: its templates with its field and style."""
         domain = self.domain(name)
-        return Prompts(self.config.prompts, domain.field or name.replace("_", " ").replace("-", " "), domain.style)
+        return Prompts(
+            self.config.of(name).prompts, domain.field or name.replace("_", " ").replace("-", " "), domain.style
+        )
 
     def path(self, name: str) -> Path:
         """A path of gag.yaml: relative ones start at the workspace."""

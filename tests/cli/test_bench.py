@@ -118,6 +118,8 @@ def test_what_a_workspace_holds_stays_as_it_is(
         assert ran.code == 0, ran.err
         assert {path: path.read_bytes() for path in before} == before
     assert len((lab.parent / "out1" / "inputs" / "adjuvant" / "qa.jsonl").read_text("utf-8").splitlines()) == 2
+    reports = [(lab.parent / f"out{number}" / "report.html").read_text("utf-8") for number in (0, 1)]
+    assert "own, as they are" in reports[0] and "built for this comparison" in reports[1]
 
 
 def test_a_method_that_cannot_be_made_fails_alone(gag: Callable[..., Any], bench: Path) -> None:

@@ -210,3 +210,13 @@ def test_asking_wrongly(place: Path, gag: Gag) -> None:
     assert "There is no method 'rga'" in gag("ask", QUESTION, "--method", "rga", cwd=place).error[0]
     assert "takes the route" in gag("ask", QUESTION, "--method", "gag-oracle", cwd=place).error[0]
     assert gag("ask", QUESTION, "--method", "gag-oracle", "--domain", "adjuvant", cwd=place).code == 0
+
+
+def test_of_split_pairs_those_for_testing_are_asked(place: Path, gag: Gag) -> None:
+    rows = [
+        {"id": f"s{n}", "question": f"what {n}?", "answers": ["it"], "split": ("train", "test")[n % 2]} for n in (0, 1)
+    ]
+    write_jsonl(place / "split.jsonl", rows)
+    ran = gag("eval", "--method", "base", "--questions", "split.jsonl", "--json", cwd=place)
+    assert ran.json["questions"] == 1
+    assert "Asked are the 1 of 2 questions" in ran.err

@@ -94,6 +94,14 @@ def test_quick_takes_few_of_everything(small: dict[str, Any], tmp_path: Path) ->
     assert config.settings["expert"] == {"epochs": 1, "lora_rank": 4}
     assert config.tables.readout is not None and config.tables.readout.layers == (-1, -3, -5)
     assert config.tables.depth is None and config.tables.cost is not None and config.tables.cost.questions == 2
+    assert "counterfactual" not in config.settings["alignment"], "what is learnt stays as it is"
+    small["tables"] = {"readout": {}, "depth": {}}
+    small["domains"]["alloys"]["align_limit"] = 843
+    file.write_text(json.dumps(small), "utf-8")
+    config = load_bench(file, quick=True)
+    assert config.tables.readout is not None and len(config.tables.readout.layers) == 3
+    assert config.tables.depth is not None and config.tables.depth.k == (1, 5, 9)
+    assert config.domains["alloys"].align_limit == 120
 
 
 def test_the_reference_page_is_current() -> None:
@@ -120,12 +128,16 @@ def test_question_files_of_settings_are_of_the_file_too(tmp_path: Path) -> None:
 
 def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
     (tmp_path / "lab").mkdir()
-    (tmp_path / "lab" / "gag.yaml").write_text("domains: {alloys: {}}")
+    (tmp_path / "lab" / "gag.yaml").write_text("domains: {alloys: {qa: qa.jsonl}}")
     file = tmp_path / "bench.yaml"
     file.write_text("{methods: [base], metrics: [token_f1], workspace: lab}")
     config = load_bench(file, quick=True)
     assert {name: domain.limit for name, domain in config.domains.items()} == {"alloys": 12}
     assert config.domains["alloys"].test == str(tmp_path / "lab" / "data" / "alloys" / "test.jsonl")
+    assert (config.domains["alloys"].qa, config.domains["alloys"].train_limit) == (
+        str(tmp_path / "lab" / "qa.jsonl"),
+        80,
+    )
 
 
 def test_no_table_of_a_shipped_bench_trips_over_stages_of_a_pretraining(tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def test_the_projector_may_learn_what_the_expert_does_not(
         path = settle().workspace.data(name) / "chosen" / f"{part}.jsonl"
         return [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()]
 
+    small["domains"]["plants"]["answers_as_passages"] = True
+    assert ids("plants", "passages") == [f"q{i}" for i in (0, 5, 1, 2, 3, 4, 6, 7, 8, 9)], "retrieval reads as much"
     assert ids("plants", "qa") == ["q0", "q5"]
     assert ids("plants", "align") == ["q1", "q2", "q3", "q4", "q6", "q7", "q8", "q9"], (
         "no other wording of a fact either"
@@ -185,3 +187,79 @@ def test_a_table_of_a_workspaces_domain(
     named = {**tree, "tables": {"stages": {"domains": ["law"]}}}
     with pytest.raises(ConfigError, match="names the domain law"):
         open_place(parse_bench(named, origin="t"), tmp_path / "o")
+
+
+def test_a_base_of_longer_answers_is_asked_again(small: dict[str, Any], settle: Callable[..., Place]) -> None:
+    def key(domain: str | None) -> str:
+        place = settle()
+        return place.answer_key(place.workspace, "base", domain)
+
+    assert key("alloys") == key("plants") == key(None)
+    small["domains"]["alloys"]["settings"] = {"generation": {"max_new_tokens": 9}}
+    assert key("alloys") != key("plants") == key(None)
+    small["domains"]["alloys"]["settings"] = {"expert": {"epochs": 9}}
+    assert key("alloys") == key("plants")
+
+
+def test_only_the_side_for_testing_is_asked(small: dict[str, Any], settle: Callable[..., Place]) -> None:
+    path = Path(small["domains"]["plants"]["test"])
+    rows = [{"id": f"q{i}", "question": f"w {i}?", "answers": ["a"], "split": "test" if i else "train"} for i in (0, 1)]
+    write_jsonl(path, rows)
+    assert [q.id for q in settle().domains["plants"].questions] == ["q1"]
+
+
+def test_wrong_choices_of_a_domain_are_said_at_once(small: dict[str, Any], settle: Callable[..., Place]) -> None:
+    small["domains"]["plants"]["settings"] = {"alignmnt": {"epochs": 1}}
+    with pytest.raises(ConfigError, match="unknown key alignmnt"):
+        settle()
+    small["domains"]["plants"]["settings"] = {"models": {}}
+    with pytest.raises(ConfigError, match="which all domains share"):
+        settle()
+
+
+@pytest.fixture
+def lab(tmp_path: Path, questions: Callable[..., str]) -> Path:
+    """A workspace whose domain `alloys` has a module, and `plants` neither module nor pairs."""
+    root = tmp_path / "lab"
+    rows = {"alloys": {"qa": "qa.jsonl", "passages": "p.jsonl", "settings": {"generation": {"max_new_tokens": 9}}}}
+    root.mkdir()
+    (root / "gag.yaml").write_text(yaml.safe_dump({"domains": {**rows, "plants": {}}}))
+    questions(root / "qa.jsonl", 6)
+    (root / "modules" / "alloys").mkdir(parents=True)
+    (root / "modules" / "alloys" / "manifest.json").write_text("built")
+    return root
+
+
+def compared(lab: Path, questions: Callable[..., str], **more: Any) -> Place:
+    """The comparison of `alloys` in the workspace `lab`."""
+    given = {"test": questions(lab.parent / "test.jsonl", 2), **more.pop("domain", {})}
+    tree = {"workspace": str(lab), "methods": ["base"], "metrics": ["token_f1"], "domains": {"alloys": given}, **more}
+    return open_place(parse_bench(tree, origin="test"), lab.parent / "out")
+
+
+def test_a_domain_that_is_not_built_stops_no_other(lab: Path, questions: Callable[..., str]) -> None:
+    place = compared(lab, questions)
+    assert place.workspace.modules_folder == "modules" and list(place.workspace.config.domains) == ["alloys"]
+
+
+def test_choices_of_a_bench_go_over_those_of_the_workspace(lab: Path, questions: Callable[..., str]) -> None:
+    more = {"settings": {"alignment": {"epochs": 2}}, "documents": str(lab / "d.jsonl")}
+    chosen = compared(lab, questions, domain=more).workspace
+    own = chosen.of("alloys").config
+    assert (own.generation.max_new_tokens, own.alignment.epochs) == (9, 2)
+    assert chosen.passage_files("alloys") == (None, lab / "d.jsonl")
+    assert chosen.modules_folder.startswith("variants/")
+    assert compared(lab, questions, settings={"preset": "paper"}).workspace.config.readout.max_new_tokens == 1024
+
+
+def test_what_chooses_among_pairs_needs_some(
+    small: dict[str, Any], settle: Callable[..., Place], lab: Path, questions: Callable[..., str]
+) -> None:
+    del small["domains"]["plants"]["qa"]
+    small["domains"]["plants"]["align_rest"] = True
+    with pytest.raises(ConfigError, match=r"plants.align_rest chooses among pairs, but there are none"):
+        settle()
+    place = compared(lab, questions, domain={"train_limit": 2})
+    path = place.workspace.qa("alloys")
+    assert path is not None and len(path.read_text("utf-8").splitlines()) == 2, "the workspace's own pairs"
+    assert len((lab / "qa.jsonl").read_text("utf-8").splitlines()) == 6

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from gag.answering import Prepared
 from gag.config import GenerationConfig
-from gag.evaluation.latency import timed
+from gag.evaluation.latency import Timed, timed
 from gag.methods.method import BaseBacked
 from gag.records import Question
 
@@ -31,3 +31,9 @@ def test_a_given_answer_is_timed_as_it_is() -> None:
     found = timed(BaseBacked(cast(Any, Seen())), [Question("q", "?", ("a",))] * 2)
     assert found.tokens == (4, 4)
     assert found.first == found.total, "the first token comes when the whole answer is there"
+
+
+def test_what_was_written_before_is_no_speed() -> None:
+    found = Timed(first=(0.5, 0.2), total=(0.5, 1.2), tokens=(21, 21), memory=None)
+    assert found.values()["tokens_per_second"] == 20.0, "20 tokens in the one second that was seen"
+    assert Timed((), (2.0,), (8,), None).values()["tokens_per_second"] == 4.0

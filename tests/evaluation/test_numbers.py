@@ -213,3 +213,22 @@ def test_a_missing_pint_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(MissingExtra, match="pint") as caught:
         number_accuracy("5 nm", ["6 nm"])
     assert caught.value.hint == "pip install 'gag[eval]'"
+
+
+@pytest.mark.parametrize(
+    ("gold", "said"),
+    [
+        ("2 mRNA doses", "2 doses of mRNA"),
+        ("3 siRNA", "3 siRNAs"),
+        ("7.4 pH", "pH 7.4"),
+        ("4 mAbs", "4 antibodies"),
+        ("12 cDNA clones", "12 clones"),
+    ],
+)
+def test_what_is_counted_is_no_unit(gold: str, said: str) -> None:
+    assert number_accuracy(said, [gold]) == 1.0
+
+
+def test_symbols_that_are_not_known_stay_units() -> None:
+    assert number_accuracy("40 nKat", ["40 mKat"]) == 0.0
+    assert number_accuracy("40 mKat", ["40 mKat"]) == 1.0

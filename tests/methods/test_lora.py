@@ -13,10 +13,10 @@ from gag.methods.lora import LoRA, training_choices
 from gag.methods.method import BaseBacked
 from gag.methods.shelf import Shelf
 from gag.models.fingerprint import identity_fingerprint, weights_checksum
-from gag.records import Question, read_questions
+from gag.records import Question, read_questions, write_jsonl
 from gag.workspace import open_workspace
 
-from .conftest import Told
+from .conftest import Told, pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
 
@@ -65,6 +65,17 @@ def test_it_is_trained_once_and_gone_on_with(lab: Path) -> None:
     assert told == [("lora", 1, 1, "kept")]
     (folder,) = (lab / "runs" / "alloys").glob("lora-*")
     assert json.loads((folder / "step.json").read_text())["step"] == "lora"
+
+
+def test_it_learns_all_that_gag_learns(lab: Path) -> None:
+    write_jsonl(lab / "align.jsonl", [*pairs(8, "alloy"), *pairs(3, "other")])
+    assert open_shelf(lab).build("alloys").all_pairs == [
+        *read_questions(lab / "qa.jsonl"),
+        *read_questions(lab / "align.jsonl")[8:],
+    ]
+    told = Told()
+    open_shelf(lab, "lora.epochs=1", told=told).method("lora", "alloys")
+    assert told[-1][:3] == ("lora", 3, 3), "eleven pairs, four a step"
 
 
 def test_two_domains_share_a_copy_and_keep_apart(lab: Path) -> None:

@@ -25,6 +25,7 @@ from gag.methods.method import BaseBacked
 from gag.methods.shelf import BUILT_IN, GROUP, Shelf, check_method, method_names
 from gag.models.fingerprint import weights_checksum
 from gag.models.projector import ConstantToken
+from gag.pipeline import Build
 from gag.records import Answer, Question, write_jsonl
 from gag.workspace import open_workspace
 
@@ -266,3 +267,32 @@ def test_methods_take_a_domains_own_choices(lab: Path) -> None:
     write_jsonl(lab / "data" / "alloys" / "passages.jsonl", [{"id": "p", "document_id": "d", "text": "An alloy."}])
     (rag,) = prepared(shelf, "rag")[:1]
     assert rag.generation.max_new_tokens == 2 and len(rag.passages) == 1
+
+
+@pytest.mark.parametrize("name", ["rag", "constant", "gag-oracle", "egc"])
+def test_every_method_asks_in_a_domains_own_words(lab: Path, name: str) -> None:
+    words = "'In short, {question} Known:{knowledge}'"
+    shelf = open_shelf(lab, f"domains.alloys.settings.prompts.base_domain={words}")
+    shelf.build("alloys").run(Build.module)
+    write_jsonl(lab / "data" / "alloys" / "passages.jsonl", [{"id": "p", "document_id": "d", "text": "An alloy."}])
+    (item,) = prepared(shelf, name)[:1]
+    assert shelf.base.decode_text(item.prompt.ids).find("In short,") >= 0
+
+
+def test_the_base_writes_as_long_as_the_others_of_a_domain(lab: Path) -> None:
+    shelf = open_shelf(lab, "domains.alloys.settings.generation.max_new_tokens=2")
+    lengths = {}
+    for domain in ("alloys", None):
+        method = shelf.method("base", domain)
+        assert isinstance(method, BaseBacked)
+        lengths[domain] = method.preparing.prepare(QUESTIONS[:1])[0].generation.max_new_tokens
+    assert lengths == {"alloys": 2, None: 4}
+
+
+def test_single_choices_come_before_each_routes_own(lab: Path) -> None:
+    tree = "domains.alloys.settings.generation.max_new_tokens=2"
+    place = open_workspace(lab, overrides=[tree])
+    shelf = Shelf(place, generation={"temperature": 0.5})
+    assert shelf.chosen_generation("alloys") == GenerationConfig(max_new_tokens=2, temperature=0.5)
+    shelf = Shelf(place, generation={"max_new_tokens": 3})
+    assert shelf.chosen_generation("alloys").max_new_tokens == 3

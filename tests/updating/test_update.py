@@ -269,6 +269,10 @@ def test_one_update_at_a_time(place: Workspace, take: Taken) -> None:
     assert not place.data("mill").joinpath("qa.jsonl").read_text("utf-8").count("Quassel")
 
 
+def test_how_many_are_read_at_once_stops_no_update(place: Workspace, take: Taken) -> None:
+    assert take("new.jsonl", choices=("readout.batch_size=3",)).plan.new
+
+
 def test_modules_that_cannot_be_updated(place: Workspace, take: Taken) -> None:
     with pytest.raises(DomainError, match="another `readout`"):
         take(choices=("readout.max_new_tokens=2",))

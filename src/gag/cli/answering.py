@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from gag.records import GENERAL, Answer, Question, Route
 
 if TYPE_CHECKING:
     from gag.answering import Prepared
-    from gag.config import Config, GenerationConfig
     from gag.methods.shelf import Shelf
     from gag.models.base import Base
     from gag.system import GAG
@@ -28,23 +27,17 @@ SYSTEM = ("gag", "gag-oracle", "base")
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask: `domain` None lets the router choose, `generation` None takes the route's own.
+    """How to ask: `domain` None lets the router choose, `generation` has choices that come before the route's own.
 
     `shelf` has the methods that are not the system itself, over the same system.
     """
 
     method: str = "gag"
     domain: str | None = None
-    generation: GenerationConfig | None = None
+    generation: Mapping[str, Any] | None = None
     background: bool = False
     as_json: bool = False
     shelf: Shelf | None = None
-
-
-def chosen_generation(config: Config, overrides: list[str] | None) -> GenerationConfig | None:
-    """The generation section where an override names it; else None, so that each module's own holds."""
-    named = any(override.strip().startswith("generation") for override in overrides or ())
-    return config.generation if named else None
 
 
 def ask_once(model: GAG, question: str, asking: Asking) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gag.cli.answering import SYSTEM, Asking, ask_once, chosen_generation
+from gag.cli.answering import SYSTEM, Asking, ask_once
 from gag.cli.attaching import open_system
 from gag.cli.explaining import PICTURE, Explaining, ask_graph, asks_graph, check_graph_options
 from gag.cli.options import AsJson, Overrides, QuestionText, WorkspaceFolder
@@ -52,6 +52,7 @@ def ask(
 
     The base's weights are checked to be the same afterwards, byte for byte.
     """
+    from gag.config import overridden
     from gag.methods.shelf import Shelf, check_method
     from gag.workspace import open_workspace
 
@@ -86,7 +87,7 @@ def ask(
     named = domain is not None and method not in (*SYSTEM, "egc")  # such a method may need no module
     with notes().status("loading models"):
         model = open_system(place, GENERAL if named else route)
-    generation = chosen_generation(place.config, overrides)
+    generation = overridden(overrides or (), "generation")
     with model.frozen(), shown_progress() as on_progress:
         shelf = None
         if method not in SYSTEM:

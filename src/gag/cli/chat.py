@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gag.cli.answering import Asking, ask_once, chosen_generation
+from gag.cli.answering import Asking, ask_once
 from gag.cli.attaching import open_system
 from gag.cli.options import AsJson, Overrides, WorkspaceFolder
 from gag.cli.output import note, notes, say_error
@@ -21,12 +21,13 @@ def chat(workspace: WorkspaceFolder = None, overrides: Overrides = None, as_json
 
     Each question is answered on its own: nothing of the earlier ones is remembered.
     """
+    from gag.config import overridden
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
     with notes().status("loading models"):
         model = open_system(place)
-    asking = Asking(generation=chosen_generation(place.config, overrides), as_json=as_json)
+    asking = Asking(generation=overridden(overrides or (), "generation"), as_json=as_json)
     note(f"Routes: {', '.join([GENERAL, *model.domains])}. Each question stands alone; none is remembered.")
     note(HELP)
     with model.frozen():

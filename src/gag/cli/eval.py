@@ -20,7 +20,7 @@ from gag.errors import ConfigError, InputError, RunError
 from gag.records import GENERAL
 
 if TYPE_CHECKING:
-    from gag.config import GenerationConfig
+    from gag.config import GenerationChoice
     from gag.evaluation.answers import Outcome
     from gag.evaluation.runner import Evaluated
     from gag.evaluation.table import Row
@@ -61,7 +61,7 @@ class _Wanted:
     method: str
     domain: str | None
     names: list[str]
-    generation: GenerationConfig | None
+    generation: GenerationChoice
     nll_named: bool
 
 
@@ -111,7 +111,7 @@ def evaluate(
     What the method needs is trained first and kept; an interrupted training is gone on with. A question that the
     method fails on counts as wrong, is named, and does not stop the others.
     """
-    from gag.cli.answering import chosen_generation
+    from gag.config import overridden
     from gag.methods.shelf import check_method
     from gag.workspace import open_workspace
 
@@ -126,7 +126,7 @@ def evaluate(
         check_graph_options(method, graph or domain, explain=False, picture=None)
         found = _of_graph(place, str(graph or domain), method, asked, names)
     else:
-        generation = chosen_generation(place.config, overrides)
+        generation = overridden(overrides or (), "generation")
         found = _of_shelf(place, _Wanted(method, domain, names, generation, nll_named=metrics is not None), asked)
     if as_json:
         write_json(_json(found))
@@ -199,12 +199,19 @@ def _checked(metrics: str | None, *, on_graph: bool) -> list[str]:
 
 
 def _read(path: Path, domain: str | None, limit: int | None) -> list[Question]:
-    """The questions, with `domain` for those that name none; raises InputError for one without an answer."""
+    """The questions, with `domain` for those that name none; raises InputError for one without an answer.
+
+    Of pairs that synth split, those that are kept for testing.
+    """
+    from gag.corpus.synthesis.splits import for_testing
     from gag.evaluation.datasets.reading import read_own
     from gag.records import spread
 
-    found = spread(read_own(path), limit)
-    return [replace(q, domain=q.domain or domain) for q in found]
+    whole = read_own(path)
+    kept = for_testing(whole)
+    if len(kept) < len(whole):
+        note(f"Asked are the {len(kept)} of {len(whole)} questions in {path} that are kept for testing (split: test).")
+    return [replace(q, domain=q.domain or domain) for q in spread(kept, limit)]
 
 
 def _without_nll(method: Method, names: list[str], *, wanted: bool) -> list[str]:

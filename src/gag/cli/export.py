@@ -34,7 +34,7 @@ def llamafactory(
     from gag.training.llamafactory import export_llamafactory, model_path
     from gag.workspace import open_workspace
 
-    place = open_workspace(workspace, overrides=overrides or ())
+    place = open_workspace(workspace, overrides=overrides or ()).of(name)
     source = qa or place.qa(name)
     if source is None:
         raise InputError(

@@ -15,6 +15,10 @@ def pretrain(
     export: Annotated[
         Path | None, typer.Option(help="Also write the weights here, in half precision, as the package ships them.")
     ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option("--domain", metavar="NAME", help="For this domain's own settings (domains.NAME.settings)."),
+    ] = None,
     workspace: WorkspaceFolder = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -35,6 +39,11 @@ def pretrain(
     from gag.workspace import open_workspace
 
     place = open_workspace(workspace, overrides=overrides or ())
+    if domain is not None:
+        if domain not in place.config.domains:
+            have = ", ".join(place.config.domains) or "none"
+            raise ConfigError(f"gag.yaml has no domain {domain!r}.", f"It has: {have}. Only those have settings.")
+        place = place.of(domain)
     models = place.config.models
     if not place.config.projector.pretrain_pairs:
         raise ConfigError(

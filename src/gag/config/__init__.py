@@ -4,6 +4,7 @@ A field's `description` is at once this documentation, the comment that `gag ini
 """
 
 from gag.config.answering import (
+    GenerationChoice,
     GenerationConfig,
     ModelConfig,
     ModelsConfig,
@@ -22,7 +23,7 @@ from gag.config.training import (
     UpdateConfig,
     XragConfig,
 )
-from gag.config.tree import explained, merged, override_tree, parse_yaml, read_yaml, without
+from gag.config.tree import explained, merged, overridden, override_tree, parse_yaml, read_yaml, without
 from gag.config.workspace import (
     FILE_NAME,
     Config,
@@ -41,6 +42,7 @@ __all__ = [
     "CorpusConfig",
     "DomainConfig",
     "ExpertConfig",
+    "GenerationChoice",
     "GenerationConfig",
     "GraphConfig",
     "LoraConfig",
@@ -61,6 +63,7 @@ __all__ = [
     "explained",
     "load_config",
     "merged",
+    "overridden",
     "override_tree",
     "parse_config",
     "parse_yaml",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -38,7 +39,7 @@ class ModelsConfig(Section):
 
 
 class ReadoutConfig(Section):
-    """Which hidden states of the expert are taken (paper eq. for k_i; design: readout)."""
+    """Which hidden states of the expert are taken (paper eq. for k_i)."""
 
     mode: Literal["generate", "prefill"] = Field(
         "generate", description="generate: write background and read its states; prefill: read the prompt's end only."
@@ -142,6 +143,16 @@ class GenerationConfig(Section):
     temperature: float = Field(0.0, ge=0, description="0 decodes greedily.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the sampling.")
     top_k: int = Field(0, ge=0, description="Sampling among the k likeliest tokens; 0 is all.")
+
+    def under(self, asked: GenerationChoice) -> GenerationConfig:
+        """These choices where nothing else is `asked`; a mapping holds single choices that come before these."""
+        if isinstance(asked, GenerationConfig):
+            return asked
+        return GenerationConfig(**{**self.model_dump(), **(asked or {})})
+
+
+GenerationChoice = GenerationConfig | Mapping[str, Any] | None
+"""All choices, single ones by key, or none."""
 
 
 class PromptsConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,6 +37,10 @@ class ExpertConfig(Section):
     pretrain_length: int = Field(512, ge=8, description="Tokens a piece of document in pretraining.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
     seed: int = Field(42, description="Seed of order and initialisation.")
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the weights: every choice, but those that only save memory as if they were not made."""
+        return {**self.model_dump(), "gradient_checkpointing": False}
 
     @field_validator("lora_targets", mode="before")
     @classmethod
@@ -73,6 +77,16 @@ class AlignmentConfig(Section):
     checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints.")
     prefix_cache_gb: float = Field(2.0, ge=0, description="Memory for key-values of prompts before the slot.")
     seed: int = Field(980406, description="Seed of order and initialisation.")
+
+    def deciding(self, dropout: float = 0.0) -> dict[str, Any]:
+        """What decides the weights: every choice, but those of memory and of checkpoints as if they were not made.
+
+        Where noise or a projector's `dropout` is drawn, how a step is split into parts decides what is drawn.
+        """
+        free = ["prefix_cache_gb", "checkpoint_every"]
+        if not (self.state_noise or dropout):
+            free += ["accumulation", "batch_tokens"]
+        return {**self.model_dump(), **{key: AlignmentConfig.model_fields[key].default for key in free}}
 
 
 class UpdateConfig(Section):

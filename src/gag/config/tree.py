@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -79,6 +79,15 @@ def override_tree(override: str) -> dict[str, Any]:
         leaf = {part: leaf}
     tree: dict[str, Any] = leaf
     return tree
+
+
+def overridden(overrides: Iterable[str], section: str) -> dict[str, Any]:
+    """What the texts of --set say of one section, by key; empty where they say nothing of it. Raises ConfigError."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        tree = merged(tree, override_tree(override))
+    said = tree.get(section)
+    return dict(said) if isinstance(said, Mapping) else {}
 
 
 def explained(error: ValidationError, root: type[BaseModel]) -> list[str]:

@@ -30,6 +30,8 @@ from gag.errors import ConfigError
 FILE_NAME = "gag.yaml"
 SHARED = frozenset({"preset", "models", "router", "graph", "rog", "domains"})
 """What a domain cannot choose for itself."""
+SHARED_KEYS = {"retrieval": ("encoder", "window", "batch_size"), "prompts": ("base_general",)}
+"""Keys of other sections that it cannot choose either."""
 
 
 class DomainConfig(Section):
@@ -57,7 +59,7 @@ class DomainConfig(Section):
         default_factory=dict,
         description="Choices of this domain in the place of the file's own, by section, for instance {generation: "
         "{max_new_tokens: 128}}; what --set says comes before them. Shared by all domains, so not among them: models, "
-        "router, retrieval.encoder, graph, rog.",
+        "router, graph, rog; retrieval.encoder, .window and .batch_size; prompts.base_general.",
     )
 
 
@@ -118,9 +120,9 @@ class Config(Section):
     def _settings_of_domains(self) -> Config:
         for name, section in self.domains.items():
             shared = [key for key in section.settings if key in SHARED]
-            retrieval = section.settings.get("retrieval")
-            if isinstance(retrieval, Mapping) and "encoder" in retrieval:
-                shared.append("retrieval.encoder")
+            for part, keys in SHARED_KEYS.items():
+                chosen = section.settings.get(part)
+                shared += [f"{part}.{key}" for key in keys if isinstance(chosen, Mapping) and key in chosen]
             if shared:
                 raise ValueError(f"domains.{name}.settings has {shared[0]}, which all domains share")
             self.of(name)

@@ -51,8 +51,9 @@ _SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u2008\u3000\t\n\r\v\f"), " ") | {
 _DIGIT_GROUPS = re.compile(r"(?<![\d.,\u2009'’])\d{1,3}(?:[\u2009'’]\d{3})+(?![\d\u2009'’])")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MERCURY = re.compile(r"\b([mc]m) ?Hg\b")
-_UNREAD = re.compile(r"[ -]?([a-zµ]{1,2}[A-Z][A-Za-z]{0,3}(?:/[A-Za-zµ]+)?)(?!\w)")
-"""What is no word and must be a unit's symbol, though none that is known here: mKat, kIU/L."""
+_NO_SYMBOL = r"(?![a-z]{1,2}[RD]NAs?\b|mAbs?\b|pH\b|iPSCs?\b|eGFP\b)"
+_UNREAD = re.compile(rf"[ -]?{_NO_SYMBOL}([a-zµ]{{1,2}}[A-Z][A-Za-z]{{0,3}}(?:/[A-Za-zµ]+)?)(?!\w)")
+"""What is no word and must be a unit's symbol, though none that is known here: mKat, kIU/L (but mRNA, mAb, pH)."""
 _DEGREES = re.compile(r"(?:°|º|˚|\bdegrees?\b|\bdeg\.?) ?(celsius|centigrade|fahrenheit|C\b|F\b)", re.IGNORECASE)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gag.domain import check_encoder, list_modules
 from gag.errors import ConfigError, InputError
+from gag.evaluation.bench.inputs import local_weights
 from gag.evaluation.bench.place import Place, keeps_modules
 from gag.evaluation.kept import keep, read_kept
 from gag.evaluation.table import Row
@@ -122,7 +123,7 @@ def pool_routing(place: Place, on_progress: Progress) -> RoutingResult:
     made_of, questions = read_questions(table.prototypes_from), read_questions(table.pool)
     config = place.workspace.config
     key = content_hash(
-        config.models.encoder.model_dump(),
+        [config.models.encoder.model_dump(), *_weights(place)],
         config.router.model_dump(),
         [[q.id, q.question, route_of(q)] for q in (*made_of, *questions)],
         list(table.pool_order),
@@ -141,6 +142,12 @@ def pool_routing(place: Place, on_progress: Progress) -> RoutingResult:
         keep(path, key, kept)
     on_progress("routing pool", 2, 2, f"{len(questions)} questions")
     return _result(kept["result"])
+
+
+def _weights(place: Place) -> list[str]:
+    """The hash of the encoder's files, where they are here."""
+    digest = local_weights(place.workspace.config.models.encoder.source, place.workspace.root)
+    return [] if digest is None else [digest]
 
 
 def _workspace_router(place: Place, on_progress: Progress) -> Router:

@@ -34,5 +34,5 @@ class ClosedBook:
 
 
 def from_shelf(shelf: Shelf, domain: str | None) -> Method:
-    """For the shelf; the domain makes no difference."""
-    return BaseBacked(ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation(None)))
+    """For the shelf; of the domain it takes nothing but how answers are written, as every other method does."""
+    return BaseBacked(ClosedBook(shelf.base, shelf.system.general, shelf.chosen_generation(domain)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gag.answering import Prepared
-from gag.config import GenerationConfig
+from gag.config import GenerationChoice
 from gag.errors import InputError
 from gag.methods.method import BaseBacked, Method
 from gag.records import Question
@@ -22,9 +22,9 @@ class GeneratedContext:
 
     name = "egc"
 
-    def __init__(self, system: GAG, domain: str, *, generation: GenerationConfig | None = None) -> None:
+    def __init__(self, system: GAG, domain: str, *, generation: GenerationChoice = None) -> None:
         self.attached, self.base = system.domains[domain], system.base
-        self.generation = generation or self.attached.module.generation
+        self.generation = self.attached.module.generation.under(generation)
         if self.attached.module.readout.mode != "generate":
             raise InputError(
                 f"The expert of {domain} writes no background (readout.mode prefill).",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gag.answering import Prepared
-from gag.config import GenerationConfig
+from gag.config import GenerationChoice
 from gag.methods.method import BaseBacked, Method
 from gag.records import GENERAL, Question, Route
 from gag.system import GAG
@@ -27,7 +27,7 @@ class Injected:
         *,
         oracle: bool = False,
         domain: str | None = None,
-        generation: GenerationConfig | None = None,
+        generation: GenerationChoice = None,
     ) -> None:
         self.system, self.base, self.oracle = system, system.base, oracle
         self.domain, self.generation = domain, generation

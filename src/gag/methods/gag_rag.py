@@ -19,7 +19,7 @@ import numpy as np
 
 from gag.answering import Prepared, completions, gold_nll, text_nll
 from gag.atomic import new_file
-from gag.config import GenerationConfig
+from gag.config import GenerationChoice
 from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked, Method, Preparing
 from gag.methods.rag import RAG, Retriever, with_passages
@@ -41,9 +41,7 @@ class TokenAndText:
 
     name = "gag+rag"
 
-    def __init__(
-        self, system: GAG, domain: str, retriever: Retriever, *, generation: GenerationConfig | None = None
-    ) -> None:
+    def __init__(self, system: GAG, domain: str, retriever: Retriever, *, generation: GenerationChoice = None) -> None:
         self.system, self.base, self.domain = system, system.base, domain
         self.retriever, self.generation = retriever, generation
 
@@ -143,7 +141,7 @@ def fallback_from_shelf(shelf: Shelf, domain: str) -> Method:
         [shelf.base.fingerprint, str(shelf.base.model.dtype), module.provenance.get("key")],
         [p.text for p in shelf.passages(domain)],
         [shelf.token_encoder.fingerprint, retriever.top_k],
-        [second.prompts.to_json(), (shelf.generation or module.generation).model_dump()],
+        [second.prompts.to_json(), module.generation.under(shelf.generation).model_dump()],
         questions_hash(dev),
     )
     steps = shelf.steps(domain)

@@ -87,7 +87,7 @@ def tuned_copy(shelf: Shelf, adapter: Path, name: str) -> TunedCopy:
 
 def trained_adapter(shelf: Shelf, domain: str) -> Path:
     """The PEFT folder of the domain's adapter for the base."""
-    workspace, prompts, questions = shelf.workspace, shelf.system.general, shelf.build(domain).questions
+    workspace, prompts, questions = shelf.workspace, shelf.system.general, shelf.build(domain).all_pairs
     config = shelf.config(domain).lora
     key = content_hash(
         "lora",

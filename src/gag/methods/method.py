@@ -1,4 +1,4 @@
-"""The Method protocol, and what every method that ends in the base shares (design: contracts)."""
+"""The Method protocol, and what every method that ends in the base shares."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def _from_pairs(shelf: Shelf, domain: str) -> list[RaftExample]:
             f"The domain {domain} has no RAFT examples, and raft.reasoner is {config.reasoner}.",
             f"Have them written first: gag raft data {domain} --qa FILE.jsonl",
         )
-    questions, passages = shelf.build(domain).questions, shelf.passages(domain)
+    questions, passages = shelf.build(domain).all_pairs, shelf.passages(domain)
     choices = config.model_dump(include={"distractors", "oracle_share", "negatives", "unsupported", "seed"})
     meta = [question.meta for question in questions]  # where a question's passage is named
     texts = [[passage.id, passage.heading, passage.text] for passage in passages]

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from gag.config import Config, CorpusConfig, GenerationConfig, ModelConfig
+from gag.config import Config, CorpusConfig, GenerationChoice, GenerationConfig, ModelConfig
 from gag.domain import list_modules
 from gag.errors import ConfigError, DomainError, GagError, InputError, ModelError
 from gag.methods.method import Method
@@ -95,7 +95,7 @@ class Shelf:
         *,
         on_progress: Progress = silent,
         system: GAG | None = None,
-        generation: GenerationConfig | None = None,
+        generation: GenerationChoice = None,
     ) -> None:
         self.workspace, self.on_progress, self.generation = workspace, on_progress, generation
         self.left_out: dict[str, GagError] = {}
@@ -144,7 +144,7 @@ class Shelf:
     def chosen_generation(self, domain: str | None) -> GenerationConfig:
         """How methods without a module of their own write their answers."""
         config = self.workspace.config if domain is None else self.config(domain)
-        return self.generation or config.generation
+        return config.generation.under(self.generation)
 
     def prompts(self, domain: str) -> Prompts:
         """A domain's prompts."""

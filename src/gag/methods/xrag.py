@@ -99,7 +99,7 @@ class Training:
         key = content_hash(
             "xrag",
             start,
-            chosen.model_dump(),
+            chosen.deciding(config.projector.dropout),
             config.teacher_weight,
             [said(self.prompts.domain("?", SLOTS)), said(self.prompts.context("?", "?"))],
             questions_hash(self.questions),
@@ -121,7 +121,7 @@ class Training:
             [base.fingerprint, str(base.model.dtype), self.shelf.token_encoder.fingerprint],
             config.projector.model_dump(),
             [config.pretrain_tokens, PARAPHRASES],
-            self._alignment(config.pretrain_epochs, config.pretrain_learning_rate).model_dump(),
+            self._alignment(config.pretrain_epochs, config.pretrain_learning_rate).deciding(config.projector.dropout),
             _hash(self._shown()),
         )
 

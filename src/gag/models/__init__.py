@@ -1,1 +1,1 @@
-"""Base, expert, readout, projector and injection: everything that holds a network (design: the house)."""
+"""Base, expert, readout, projector and injection: everything that holds a network."""

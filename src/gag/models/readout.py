@@ -1,4 +1,4 @@
-"""The readout: from the states of a background's tokens to knowledge states (paper: k_i(x); design: readout)."""
+"""The readout: from the states of a background's tokens to knowledge states (paper: k_i(x))."""
 
 from __future__ import annotations
 

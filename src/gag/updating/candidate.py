@@ -79,7 +79,7 @@ class Candidate:
             loaded.fingerprint,
             str(loaded.model.dtype),
             self._hashes(f"{EXPERT}/"),
-            config.model_dump(),
+            config.deciding(),
             said(prompts.expert("?")),
             questions_hash(self._pairs),
         )
@@ -104,7 +104,7 @@ class Candidate:
             store.folder.name,
             self._hashes(PROJECTOR),
             said(self.present.prompts.domain("?", readout.slots)),
-            config.model_dump(),
+            config.deciding(self.present.projector.dropout),
             questions_hash(self._pairs),
             foreign_texts_hash(),
         )

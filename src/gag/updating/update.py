@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gag.atomic import new_file
+from gag.config import ReadoutConfig
 from gag.corpus.ingest.ingest import Ingest, Ingested
 from gag.corpus.synthesis.domain_pairs import domain_passages, keep_pairs, open_writer, synthesis_task, unasked
 from gag.corpus.synthesis.journal import Remembered
@@ -143,8 +144,9 @@ class Update:
                 "on that gag build made.",
                 again,
             )
+        unread = {"batch_size": ReadoutConfig().batch_size}  # what changes no state
         for key, its, asked in (
-            ("readout", module.readout, config.readout),
+            ("readout", module.readout.model_copy(update=unread), config.readout.model_copy(update=unread)),
             ("projector", module.projector, config.projector),
             ("prompts", module.prompts, self.workspace.prompts(self.name)),
         ):

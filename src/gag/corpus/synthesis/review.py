@@ -119,7 +119,7 @@ class QaSet:
             about = passages_of(row)
             looked_at = asked is None or not set(about).isdisjoint(asked)
             replaced = undecided and (looked_at if pair_id in self._refused else not covered.isdisjoint(about))
-            if pair_id not in new and not replaced and _is_said(row, texts):
+            if pair_id not in new and not replaced and is_said(row, texts):
                 kept[pair_id] = row
         self._refused = {i: r for i, r in self._refused.items() if i in kept}
         self._refused |= {q.id: dict(q.meta["refused"]) for q in refused}
@@ -150,7 +150,7 @@ class QaSet:
         with self._log as log:
             for pair_id, row in list(self._pool.items()):
                 here = passages_of(row)
-                if pair_id not in self._decided or len(here) != 1 or pair_id in new or _is_said(row, texts):
+                if pair_id not in self._decided or len(here) != 1 or pair_id in new or is_said(row, texts):
                     continue
                 quote, begins = normalised(str(row.meta.get("quote") or "")), f"{row.meta.get('document')}#"
                 there = [p for p, text in texts.items() if p.startswith(begins) and quote in normalised(text)]
@@ -227,7 +227,7 @@ def passages_of(question: Question) -> list[str]:
     return [str(p) for p in passages if p]
 
 
-def _is_said(row: Question, texts: Mapping[str, str]) -> bool:
+def is_said(row: Question, texts: Mapping[str, str]) -> bool:
     """Whether the passages of a pair are there and still say its quotes; always for one that was added by hand."""
     if "style" not in row.meta:
         return True

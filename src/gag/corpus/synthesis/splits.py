@@ -6,7 +6,7 @@ A document keeps its side when others are added: the assignment is kept in a fil
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +78,12 @@ def pairs_not_for_testing(path: Path) -> list[Question]:
             "Lower synthesis.test_share and synthesise again, or name other pairs (qa).",
         )
     return kept
+
+
+def for_testing(questions: Sequence[Question]) -> list[Question]:
+    """Those whose field `split` says test; all of them where none does."""
+    kept = [q for q in questions if q.meta.get("split") == "test"]
+    return kept or list(questions)
 
 
 def documents_of(question: Question) -> list[str]:

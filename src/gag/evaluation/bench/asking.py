@@ -17,11 +17,16 @@ from gag.evaluation.runner import Evaluated, Judge, scored
 from gag.memory import give_back
 from gag.methods.method import BaseBacked, Method
 from gag.progress import Progress, silent
-from gag.records import content_hash
+from gag.records import GENERAL, content_hash
 from gag.workspace import Workspace
 
 ROUTED = ("base", "gag")
-"""Methods that are asked the same way whatever the domain: their answers need no domain's name."""
+"""Methods that are asked the same way whatever the domain: general questions need no domain's name."""
+
+
+def asked_domain(method: str, domain: str | None) -> str | None:
+    """The domain that a method is made for: none for gag, which routes, nor for the base's general answers."""
+    return None if method == "gag" or domain == GENERAL else domain
 
 
 class Methods(Protocol):
@@ -71,7 +76,7 @@ class Asker:
     ) -> Evaluated | None:
         """The method's answers and scores on a set; None, and a problem, where it failed altogether."""
         label, workspace = label or method, workspace or self.place.workspace
-        asked = None if method in ROUTED else domain
+        asked = asked_domain(method, domain)
         kept_as = label if table in ("main", "general") else f"{table} {label}"
         key = self.place.answer_key(workspace, method, asked)
         log = AnswerLog(self.place.answers, kept_as, questions.name, key, questions.longest)

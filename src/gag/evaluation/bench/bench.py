@@ -13,7 +13,7 @@ from typing import Any
 
 from gag.config import merged
 from gag.evaluation.agreement import general_agreement
-from gag.evaluation.bench.asking import ROUTED, Asker, OpenMethods
+from gag.evaluation.bench.asking import ROUTED, Asker, OpenMethods, asked_domain
 from gag.evaluation.bench.config import Ablation
 from gag.evaluation.bench.found import Found
 from gag.evaluation.bench.place import Place, QuestionSet
@@ -137,7 +137,7 @@ class Bench:
             methods = self._still_working(name)
             for position, method in enumerate(methods):
                 self.on_progress(f"{name}: cost", position, len(methods), method)
-                asked = None if method in ROUTED else name
+                asked = asked_domain(method, name)
                 key = content_hash(
                     self.place.answer_key(self.place.workspace, method, asked), [q.id for q in chosen.questions]
                 )

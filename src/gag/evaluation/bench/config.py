@@ -48,7 +48,9 @@ class BenchDomain(Section):
     answers_as_passages: bool = Field(
         False, description="Where there are no documents: the answers of qa are the passages, each with its question."
     )
-    test: str = Field(description="Questions with answers that the methods are tested with.")
+    test: str = Field(
+        description="Questions with answers that the methods are tested with; of those with a `split`, the side test."
+    )
     format: str = Field(
         "jsonl", description="Reader of `test`: jsonl, or a public set's name (gag.evaluation.datasets)."
     )

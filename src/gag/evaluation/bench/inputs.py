@@ -26,7 +26,7 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
     With `kept_modules` the modules that lie there are asked as they are, and `gag` routes to each of them.
     """
     config = workspace.config
-    names = [domain] if domain is not None else [] if method == "base" else list(config.domains)
+    names = [] if method == "base" else [domain] if domain is not None else list(config.domains)
     chosen = set(OF_THE_BASE) if method == "base" else set(type(config).model_fields) - {"domains", "preset"}
     found: dict[str, Any] = {
         "choices": config.model_dump(mode="json", include=chosen),
@@ -37,6 +37,8 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
             if (digest := local_weights(model.source, workspace.root)) is not None
         },
     }
+    if method == "base" and domain is not None and (own := config.of(domain).generation) != config.generation:
+        found["generation"] = own.model_dump(mode="json")
     if config.router.general_questions is not None and method != "base":
         found["general_questions"] = file_digest(workspace.path(config.router.general_questions))
     if kept_modules and method not in WITHOUT_MODULE:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from gag.config import (
     FILE_NAME,
     Config,
+    Section,
     explained,
     merged,
     override_tree,
@@ -25,7 +26,8 @@ from gag.config import (
 )
 from gag.config import load_config as load_workspace_config
 from gag.errors import ConfigError
-from gag.evaluation.bench.config import BenchConfig
+from gag.evaluation.bench.config import BenchConfig, DepthTable, ReadoutTable
+from gag.workspace import Workspace
 
 DATA = "data:"
 """Before a path: relative to the folder of --data."""
@@ -35,6 +37,9 @@ DEMO = "demo:"
 
 QUICK_SETTINGS = ("expert", "alignment", "lora", "xrag")
 """Sections of gag.yaml that `--quick` shortens."""
+
+VARIED: dict[str, tuple[str, type[Section]]] = {"readout": ("layers", ReadoutTable), "depth": ("k", DepthTable)}
+"""Tables that vary one choice, which `--quick` tries fewer values of."""
 
 _Value = TypeVar("_Value")
 
@@ -69,8 +74,9 @@ def load_bench(
     over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
     if quick:
         whole = parse_bench(reduce(_over, over, tree), origin=origin)  # what is wrong is said before it is shortened
-        if not whole.domains and whole.workspace is not None:
-            tree = {**tree, "domains": _of_workspace(Path(whole.workspace))}
+        if whole.workspace is not None:
+            own, named = _of_workspace(Path(whole.workspace)), tree.get("domains") or {}
+            tree = {**tree, "domains": {name: {**own.get(name, {}), **named.get(name, {})} for name in named or own}}
         tree = shortened(tree)
     return parse_bench(reduce(_over, over, tree), origin=origin)
 
@@ -85,8 +91,13 @@ def _of_workspace(root: Path) -> dict[str, Any]:
     """The domains of a workspace as a bench names them; none where there is no workspace."""
     if not (root / FILE_NAME).is_file():
         return {}
-    domains = load_workspace_config(root / FILE_NAME).domains
-    return {name: {"test": os.fspath(own_test(root, name))} for name in domains}
+    lab = Workspace(root, load_workspace_config(root / FILE_NAME))
+    found = {}
+    for name, section in lab.config.domains.items():
+        aligned = None if section.align_qa is None else lab.path(section.align_qa)
+        files = {"test": own_test(root, name), "qa": lab.qa(name), "align_qa": aligned}
+        found[name] = {key: os.fspath(path) for key, path in files.items() if path is not None}
+    return found
 
 
 def own_test(root: Path, name: str) -> Path:
@@ -113,12 +124,10 @@ def _shipped(name: str) -> dict[str, Any]:
 
 def shortened(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A bench with the training choices of the shipped `quick`, and few questions, variants and training pairs."""
-    few = _shipped("quick")
-    out = _over(tree, {"settings": {key: few["settings"][key] for key in QUICK_SETTINGS}})
-    out["domains"] = {
-        name: {**section, **_at_most(section, train_limit=80, limit=12)}
-        for name, section in (out.get("domains") or {}).items()
-    }
+    few = {key: {**_shipped("quick")["settings"][key]} for key in QUICK_SETTINGS}
+    few["alignment"].pop("counterfactual", None)  # what is learnt stays; only how long changes
+    out = _over(tree, {"settings": few})
+    out["domains"] = {name: _few_pairs(section) for name, section in (out.get("domains") or {}).items()}
     out["general"] = {
         name: {**section, **_at_most(section, limit=12)} for name, section in (out.get("general") or {}).items()
     }
@@ -129,12 +138,22 @@ def shortened(tree: Mapping[str, Any]) -> dict[str, Any]:
             more = _at_most(section, limit=8)
         if section is not None and name == "cost":
             more = {"questions": 2}
-        for key in ("layers", "k"):
-            if section is not None and key in section:
-                more[key] = [section[key][0], section[key][len(section[key]) // 2], section[key][-1]]
-                more[key] = list(dict.fromkeys(more[key]))
+        if section is not None and name in VARIED:
+            key, table = VARIED[name]
+            every = list(section.get(key) or table.model_fields[key].default)
+            more[key] = list(dict.fromkeys([every[0], every[len(every) // 2], every[-1]]))
         tables[name] = None if section is None else {**section, **more}
     return {**out, "tables": tables}
+
+
+def _few_pairs(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A domain with few questions and, where it names pairs, few of these."""
+    limits = {"limit": 12}
+    if section.get("qa") is not None:
+        limits["train_limit"] = 80
+    if section.get("align_limit") is not None:
+        limits["align_limit"] = 120
+    return {**section, **_at_most(section, **limits)}
 
 
 def _at_most(section: Mapping[str, Any], **limits: int) -> dict[str, int]:
@@ -158,10 +177,19 @@ def workspace_settings(config: BenchConfig, *, more: Mapping[str, Any] | None = 
     tree = merged(config.settings, more or {})
     if "domains" in tree:
         raise ConfigError(f"{origin}: settings.domains cannot be set.", "Name the domains under `domains`.")
+    return parse_config(_expanded(tree), origin=f"{origin}: settings")
+
+
+def settings_tree(config: BenchConfig) -> dict[str, Any]:
+    """What the bench's `settings` say, a preset's choices written out under them."""
+    return _expanded(config.settings)
+
+
+def _expanded(tree: Mapping[str, Any]) -> dict[str, Any]:
     preset = tree.get("preset")
-    if preset is not None:
-        tree = merged(load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}), tree)
-    return parse_config(tree, origin=f"{origin}: settings")
+    if preset is None:
+        return dict(tree)
+    return merged(load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}), tree)
 
 
 _PATHS: dict[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from gag.methods.method import Method
-from gag.methods.shelf import Shelf
+from gag.methods.shelf import ON_GRAPHS, Shelf
 from gag.models.base import Base
 from gag.models.experts import ExpertPool
 from gag.pipeline import Build
@@ -18,7 +18,7 @@ from gag.routing.router import Router
 from gag.system import GAG
 from gag.workspace import Workspace
 
-WITHOUT_MODULE = frozenset({"base", "rag", "xrag", "lora"})
+WITHOUT_MODULE = frozenset({"base", "rag", "xrag", "lora", "lora+rag", "raft"}) | ON_GRAPHS
 """Methods that need no domain module."""
 
 
@@ -106,5 +106,5 @@ def _shared(shelf: Shelf, workspace: Workspace) -> GAG | None:
         ExpertPool(mine.models.expert, workspace.root),
         generation=mine.generation,
         general=Prompts(mine.prompts, GENERAL),
-        read_batch_size=mine.readout.batch_size,
+        read_batch_size=lambda name: mine.of(name).readout.batch_size,
     )

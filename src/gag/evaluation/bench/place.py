@@ -13,12 +13,12 @@ import yaml
 
 from gag import atomic
 from gag.atomic import new_file
-from gag.config import FILE_NAME, Config, DomainConfig, load_config, merged, parse_config, settings_under, without
-from gag.corpus.synthesis.splits import pairs_not_for_testing
+from gag.config import FILE_NAME, DomainConfig, load_config, merged, parse_config, settings_under, without
+from gag.corpus.synthesis.splits import for_testing, pairs_not_for_testing
 from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, unknown_in_tables
 from gag.evaluation.bench.inputs import answers_depend_on
-from gag.evaluation.bench.loading import own_test, workspace_settings
+from gag.evaluation.bench.loading import own_test, settings_tree, workspace_settings
 from gag.evaluation.datasets import dataset_names, read_dataset
 from gag.evaluation.metrics import REGISTRY
 from gag.methods.shelf import check_method
@@ -29,6 +29,8 @@ OWN_MODULES = "modules"
 """The folder of a workspace's own domain modules."""
 CHOSEN = "chosen"
 """The folder in data/NAME/ of what the bench chose, where nothing is found by its name once it chooses otherwise."""
+OF_PAIRS = ("align_qa", "align_where", "align_rest", "align_limit", "train_limit", "answers_as_passages")
+"""Keys of a domain that choose among its pairs."""
 COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
 """What every answer on a domain's questions cost, after the metrics."""
 
@@ -103,7 +105,7 @@ class Place:
 
     def _test(self, name: str, domain: BenchDomain) -> QuestionSet:
         metrics = tuple(dict.fromkeys((*self.config.metrics, *domain.metrics, *COST_METRICS)))
-        read = spread(read_dataset(domain.format, domain.test), domain.limit)
+        read = spread(for_testing(read_dataset(domain.format, domain.test)), domain.limit)
         for key in ("cluster", "unseen"):
             field = getattr(domain, key)
             if field is not None and not any(field in question.meta for question in read):
@@ -184,18 +186,47 @@ def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
     """
     if not (root / FILE_NAME).is_file():
         raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
-    own = load_config(root / FILE_NAME)
-    tree = merged(settings_under(own.model_dump(mode="json"), config.settings), config.settings)
-    domains = {**tree["domains"]}
+    lab = Workspace(root, load_config(root / FILE_NAME))
+    said = settings_tree(config)
+    tree = merged(settings_under(lab.config.model_dump(mode="json"), said), said)
+    compared = list(config.domains) or list(lab.config.domains)
+    domains = {n: section for n, section in tree["domains"].items() if n in compared or _in_use(lab, n)}
     for name, domain in config.domains.items():
-        domains[name] = {**domains.get(name, {}), **_written(inputs.resolve() / name, name, domain)}
+        written = _written(inputs.resolve() / name, name, _with_own_pairs(domain, lab, name))
+        below = domains.get(name, {})
+        if "documents" in written and "passages" not in written:  # the lab's own passages would come before them
+            below = {key: value for key, value in below.items() if key != "passages"}
+        domains[name] = merged(below, written)
     wanted = parse_config({**tree, "domains": domains}, origin=f"{root / FILE_NAME} with the bench's settings")
-    same = wanted.model_dump(exclude={"domains"}) == own.model_dump(exclude={"domains"}) and all(
-        own.domains.get(name, DomainConfig()) == domain and (root / "modules" / name).is_dir()
-        for name, domain in wanted.domains.items()
+    beside = {"domains", "preset"}
+    same = wanted.model_dump(exclude=beside) == lab.config.model_dump(exclude=beside) and all(
+        lab.domain(name) == wanted.domains.get(name, DomainConfig()) and lab.module(name).is_dir() for name in compared
     )
     folder = OWN_MODULES if same else f"variants/{content_hash(wanted.model_dump(mode='json'))[:12]}"
     return Workspace(root, wanted, folder)
+
+
+def _in_use(lab: Workspace, name: str) -> bool:
+    """Whether a domain that is not compared is a route all the same: it has a module, and pairs to build it from."""
+    return lab.module(name).is_dir() and lab.qa(name) is not None
+
+
+def _with_own_pairs(domain: BenchDomain, lab: Workspace, name: str) -> BenchDomain:
+    """`domain` with the lab's own files of pairs, where it chooses among pairs and names none; raises ConfigError."""
+    chosen = [key for key in OF_PAIRS if getattr(domain, key)]
+    if domain.qa is not None or not chosen:
+        return domain
+    own, aligned = lab.qa(name), lab.domain(name).align_qa
+    if own is None:
+        raise _no_pairs(name, chosen[0])
+    found = {"qa": str(own)}
+    if domain.align_qa is None and aligned is not None:
+        found["align_qa"] = str(lab.path(aligned))
+    return domain.model_copy(update=found)
+
+
+def _no_pairs(name: str, key: str) -> ConfigError:
+    return ConfigError(f"domains.{name}.{key} chooses among pairs, but there are none.", f"Name domains.{name}.qa.")
 
 
 def keeps_modules(config: BenchConfig, workspace: Workspace) -> bool:
@@ -211,7 +242,7 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
         name: _written(root / "data" / name / CHOSEN, name, domain, f"data/{name}/{CHOSEN}")
         for name, domain in config.domains.items()
     }
-    whole: Config = settings.model_copy(update={"domains": {n: DomainConfig(**d) for n, d in domains.items()}})
+    whole = parse_config({**settings.model_dump(mode="json"), "domains": domains}, origin="the bench")
     text = "# Made by gag bench; it is written again at every run.\n" + yaml.safe_dump(
         whole.model_dump(mode="json", exclude={"preset"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
     )
@@ -228,6 +259,9 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
     said = ("field", "style", "documents", "passages", "expert", "settings")
     section: dict[str, Any] = {key: value for key in said if (value := getattr(domain, key))}
     if domain.qa is None:
+        for key in OF_PAIRS:
+            if getattr(domain, key):
+                raise _no_pairs(name, key)
         return section
     pairs = pairs_not_for_testing(Path(domain.qa))
     learned = pairs if domain.align_qa is None else pairs_not_for_testing(Path(domain.align_qa))
@@ -247,14 +281,15 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
                 "Lower train_limit, or leave align_rest out.",
             )
     _write_once(folder / "qa.jsonl", chosen)
-    _write_once(folder / "align.jsonl", spread(learned, domain.align_limit or domain.train_limit))
+    aligned = spread(learned, domain.align_limit or domain.train_limit)
+    _write_once(folder / "align.jsonl", aligned)
     section |= {"qa": f"{called}/qa.jsonl", "align_qa": f"{called}/align.jsonl"}
     if domain.answers_as_passages:
         if domain.documents or domain.passages:
             raise ConfigError(
                 f"domains.{name} has passages and answers_as_passages.", "Keep one of them, the other left out."
             )
-        _write_once(folder / "passages.jsonl", _answers_as_passages(spread(pairs, domain.train_limit)))
+        _write_once(folder / "passages.jsonl", _answers_as_passages([*chosen, *_others(aligned, chosen)]))
         section["passages"] = f"{called}/passages.jsonl"
     return section
 

@@ -43,14 +43,15 @@ others go on, and the exit code is 1.
 
 A method is marked as better (▲) or worse (▼) than the reference only where the interval of the paired difference,
 question by question, excludes zero, and where at least six questions were drawn. Wordings of one fact (`cluster`) are
-drawn together. Pairs whose field `split` is `test` are never trained on.
+drawn together. Pairs whose field `split` is `test` are never trained on. `lora` and `raft` learn all pairs that the
+expert or the projector learns, and the base writes as long answers as the others of a domain.
 
 Costs in the main table are shares of a batch; `tables.cost` asks one question at a time, as a user does.
 
 `--quick` takes few questions and few steps: a look at whether everything works, not numbers. `--workspace LAB` compares
-in a workspace that exists: its modules are asked as they are, its domains tested with `data/NAME/test.jsonl`, and none
-of its files is changed. What the tables say about your case: [Which one is best for
-you](evaluation.md#which-one-is-best-for-you).
+in a workspace that exists: its modules are asked as they are where the file makes no other choices, its domains tested
+with `data/NAME/test.jsonl` or what the file names, and none of its files is changed. What the tables say about your
+case: [Which one is best for you](evaluation.md#which-one-is-best-for-you).
 
 ## A file
 
@@ -67,6 +68,16 @@ general:
 methods: [base, constant, egc, rag, xrag, lora, gag-oracle, gag]
 metrics: [nll, token_f1, contains]
 tables: {cost: {}, general: {}, routing: {}, depth: {}}
+```
+
+For a workspace made from documents (`gag ingest`, `gag synth`, `gag build`) this is enough, with
+`gag bench compare.yaml --workspace my-lab --out results`; of pairs that synth split, those for testing are asked:
+
+```text
+domains: {adjuvant: {test: my-lab/data/adjuvant/qa.jsonl}}
+methods: [base, constant, rag, gag]
+metrics: [nll, token_f1, contains]
+main_metric: token_f1
 ```
 
 Paths are relative to the file; `data:NAME` is in the folder of `--data` (or $GAG_DATA;

@@ -5,9 +5,10 @@ from __future__ import annotations
 import yaml
 
 from gag.atomic import disk_errors, new_file
+from gag.domain import load_module
 from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.found import Found
-from gag.evaluation.bench.place import Place
+from gag.evaluation.bench.place import Place, keeps_modules
 from gag.evaluation.bench.views import findings, group_note, markdown, problem_lines, views
 from gag.evaluation.report.page import write_report
 from gag.evaluation.report.pngs import write_pngs
@@ -66,6 +67,8 @@ def facts(place: Place, found: Found) -> list[tuple[str, str]]:
         ("Expert", models.expert.source),
         ("Router", models.encoder.source),
     ]
+    if config.workspace is not None:
+        out.append(("Modules", _modules(place)))
     if any(method in ("rag", "xrag", "gag+rag", "gag-or-rag") for method in config.methods):
         how = (
             f"token embeddings of {models.encoder.source}, as no ColBERT checkpoint is configured"
@@ -80,6 +83,19 @@ def facts(place: Place, found: Found) -> list[tuple[str, str]]:
     out.append(("Device", str(choose_device(models.base.device))))
     out.append(("This run took", duration(found.seconds)))
     return out
+
+
+def _modules(place: Place) -> str:
+    """Whether the given workspace's own modules were asked, and which of them write as gag.yaml does not say now."""
+    if not keeps_modules(place.config, place.workspace):
+        return "built for this comparison, whose choices are not those of the workspace's own modules"
+    said = "the workspace's own, as they are"
+    for name in place.domains:
+        built, now = load_module(place.workspace.module(name)).generation, place.workspace.config.of(name).generation
+        if built != now:
+            lengths = f"{built.max_new_tokens} tokens at most, other methods {now.max_new_tokens}"
+            said += f"; {name} answers as it was built ({lengths}): gag build {name} takes gag.yaml's choices"
+    return said
 
 
 def duration(seconds: float) -> str:
