@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 WITH_DOMAINS = {
     "domains": {
         "lab-2": {"field": "a: # {x}\n'\"", "style": "Übrig, 水.", "qa": "qa.jsonl"},
-        "7": {"settings": {"expert": {"epochs": 2}, "prompts": {"base_general": "a: # {question}"}}},
+        "7": {"settings": {"expert": {"epochs": 2}, "prompts": {"expert_user": "a: # {question}"}}},
         "null": {"field": "1e5"},
     },
     "expert": {"lora_targets": ["q_proj", "v_proj"]},

@@ -159,7 +159,6 @@ class GAG:
             if self.read_batch_size is not None:
                 readout = readout.model_copy(update={"batch_size": self.read_batch_size(module.name)})
             self._attached[module.name] = Attached(module, expert, projector, readout)
-            self.experts.forget_unused()  # loaded to be compared and found to be another
             return module.name
 
     def detach(self, name: str) -> None:

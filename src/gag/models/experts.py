@@ -104,14 +104,18 @@ class ExpertPool:
             self._load(recorded)
             return recorded
         problem: ModelError | None = None
+        before, found = set(self._shared), recorded
         for key in (own, recorded) if self.moved else (recorded, own):
             try:
                 if self._load(key).fingerprint == fingerprint:
-                    return key
+                    found, problem = key, None
+                    break
             except ModelError as error:
                 problem = error if key == recorded else problem
+        for key in set(self._shared) - before - {found}:  # loaded to be compared, and another
+            del self._shared[key]
         if problem is None:
-            return recorded
+            return found
         raise ModelError(
             problem.message,
             f"Name where it lies now, models.expert.source or expert=…; {own[0]} does not hold these weights.",
