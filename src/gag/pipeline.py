@@ -267,11 +267,7 @@ class Build:
         return module
 
     def run(self, step: Callable[[Build], Any]) -> Any:
-        """`step` of this build, alone: raises BusyError while another process builds the same domain.
-
-        Raises InputError where pairs are about passages that are gone or say something else now.
-        """
-        self.material.check_passages()
+        """`step` of this build, alone: raises BusyError while another process builds the same domain."""
         with self._steps.alone():
             return step(self)
 
@@ -378,8 +374,13 @@ class Build:
 
     @cached_property
     def material(self) -> Material:
-        """The pairs and documents that this build is made from."""
-        return Material(self.workspace, self.name, self.sources)
+        """The pairs and documents that this build, or a method beside it, is made from.
+
+        Raises InputError where pairs are about passages that are gone or say something else now.
+        """
+        found = Material(self.workspace, self.name, self.sources)
+        found.check_passages()
+        return found
 
     @property
     def questions(self) -> list[Question]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gag.config import ExpertConfig, LoraConfig
+from gag.errors import InputError
 from gag.methods.base import ClosedBook
 from gag.methods.lora import LoRA, training_choices
 from gag.methods.method import BaseBacked
@@ -76,6 +77,14 @@ def test_it_learns_all_that_gag_learns(lab: Path) -> None:
     told = Told()
     open_shelf(lab, "lora.epochs=1", told=told).method("lora", "alloys")
     assert told[-1][:3] == ("lora", 3, 3), "eleven pairs, four a step"
+
+
+def test_it_learns_nothing_of_what_was_taken_out(lab: Path) -> None:
+    made = {"style": "factual", "document": "d", "passage": "d#0", "quote": "Zinc"}
+    write_jsonl(lab / "data" / "polymers" / "qa.jsonl", pairs(4, "polymer", **made))
+    write_jsonl(lab / "data" / "polymers" / "passages.jsonl", [{"id": "d#0", "document_id": "d", "text": "Tin."}])
+    with pytest.raises(InputError, match="gone or changed"):
+        open_shelf(lab, "domains.polymers.qa=null").method("lora", "polymers")
 
 
 def test_two_domains_share_a_copy_and_keep_apart(lab: Path) -> None:
