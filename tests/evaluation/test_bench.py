@@ -53,12 +53,19 @@ class Fakes:
         self.asked: list[str] = []
         self.opened: list[Workspace] = []
         self.missing, self.fails = missing, fails
+        self.said: dict[str, str] = {}
 
     def __call__(self, workspace: Workspace, *, on_progress: Progress = silent) -> Fakes:
         self.opened.append(workspace)
         return self
 
+    @property
+    def remarks(self) -> dict[str, str]:
+        return self.said
+
     def method(self, name: str, domain: str | None = None) -> Method:
+        if name == "gag-oracle":
+            self.said[f"fallback {domain}"] = f"{domain}: chosen on {len(self.opened)} pairs"
         if name in self.missing:
             raise MissingExtra(f"{name} needs a package.", "pip install 'gag[retrieval]'")
         return Fake(name, self.asked, self.fails if name != "base" else lambda _: False)
@@ -98,6 +105,21 @@ def test_every_number_is_a_row_and_every_answer_a_line(
     assert "▲" in (tmp_path / "out" / "tables" / "main-alloys.md").read_text("utf-8")
     assert "best token_f1" in (tmp_path / "out" / "summary.md").read_text("utf-8")
     assert (tmp_path / "out" / "figures" / "comparison.png").stat().st_size < 100_000
+
+
+def test_what_a_method_remarks_is_said_and_kept_with_its_answers(small: dict[str, Any], tmp_path: Path) -> None:
+    small["methods"] = ["base", "gag-oracle", "gag"]
+    del small["metrics"][0]
+    said = ["alloys: chosen on 1 pairs", "plants: chosen on 1 pairs"]
+    first, place = run(small, tmp_path / "out")
+    write_found(place, first)
+    assert first.remarks == said
+    assert said[0] in (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert said[1] in (tmp_path / "out" / "report.html").read_text("utf-8")
+    again = Fakes()
+    assert run(small, tmp_path / "out", again)[0].remarks == said and again.opened == []
+    small["methods"].remove("gag-oracle")
+    assert run(small, tmp_path / "out")[0].remarks == []
 
 
 def test_a_second_run_asks_nothing_and_finds_the_same(small: dict[str, Any], tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def test_the_projector_may_learn_what_the_expert_does_not(
         "no other wording of a fact either"
     )
     assert len(ids("alloys", "qa")) == 2 and len(ids("alloys", "align")) == 4
+    small["domains"]["plants"]["align_limit"] = 4
+    assert ids("plants", "dev") == ["q2", "q4", "q7", "q9"], "what nobody learns, for thresholds"
     del small["domains"]["plants"]["train_limit"]
     with pytest.raises(InputError, match="leaves no pair for align_rest"):
         settle()

@@ -120,6 +120,7 @@ def _say(config: BenchConfig, found: Found, out: Path, *, as_json: bool) -> None
             {
                 "rows": [asdict(row) for row in found.rows],
                 "problems": [asdict(problem) for problem in found.problems],
+                "remarks": found.remarks,
                 "report": str(out / REPORT),
                 "seconds": round(found.seconds, 1),
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from gag.errors import GagError, RunError
@@ -30,7 +31,13 @@ def asked_domain(method: str, domain: str | None) -> str | None:
 
 
 class Methods(Protocol):
-    """What builds methods by name in one workspace (gag.methods.shelf.Shelf)."""
+    """What builds methods by name in one workspace (gag.methods.shelf.Shelf).
+
+    `remarks` are what an evaluation should say beside the numbers of the methods made so far, by what each is about.
+    """
+
+    @property
+    def remarks(self) -> Mapping[str, str]: ...
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method, trained where it needs that."""
@@ -47,7 +54,7 @@ class OpenMethods(Protocol):
 class Asker:
     """Asks methods in one place; `open_methods` gives a workspace's methods, `judges` the metrics with a model.
 
-    What fails is in `problems` and does not stop the rest.
+    What fails is in `problems` and does not stop the rest; what the methods of the main tables remark is in `remarks`.
     """
 
     place: Place
@@ -55,6 +62,7 @@ class Asker:
     judges: Mapping[str, Judge]
     on_progress: Progress = silent
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._opened: tuple[str, Methods] | None = None
@@ -80,11 +88,16 @@ class Asker:
         kept_as = label if table in ("main", "general") else f"{table} {label}"
         key = self.place.answer_key(workspace, method, asked)
         log = AnswerLog(self.place.answers, kept_as, questions.name, key, questions.longest)
+        make = partial(self._method, workspace, method, asked)
+        if table == "main":
+            make = partial(self._remarked, make, workspace, self._remarks_file(questions.name, label), key)
         try:
-            self._answer(questions, log, label, partial(self._method, workspace, method, asked))
+            self._answer(questions, log, label, make)
         except _Failed as failed:
             self.problem(table, label, questions.name, failed.reason)
             return None
+        if table == "main":
+            self._recall_remarks(questions.name, label, key)
         outcomes = [log.get(q) or Outcome(q, None, error=log.error(q)) for q in questions.questions]
         failures = [outcome for outcome in outcomes if outcome.error is not None]
         if failures:
@@ -166,6 +179,22 @@ class Asker:
             return methods.method(name, domain)
         except Exception as error:
             raise _Failed(error) from error
+
+    def _remarked(self, make: Callable[[], Method], workspace: Workspace, path: Path, key: str) -> Method:
+        """What `make` makes; what was remarked meanwhile is kept beside its answers, which a later run does not ask."""
+        before = dict(self.methods(workspace).remarks)
+        method = make()
+        said = {about: text for about, text in self.methods(workspace).remarks.items() if before.get(about) != text}
+        keep(path, key, (read_kept(path, key) or {}) | said)
+        return method
+
+    def _remarks_file(self, dataset: str, label: str) -> Path:
+        return self.place.out / "remarks" / file_name(dataset) / f"{file_name(label)}.json"
+
+    def _recall_remarks(self, dataset: str, label: str, key: str) -> None:
+        for text in (read_kept(self._remarks_file(dataset, label), key) or {}).values():
+            if text not in self.remarks:
+                self.remarks.append(text)
 
     def methods(self, workspace: Workspace) -> Methods:
         """The methods of `workspace`; those of another are let go, with the models they hold."""

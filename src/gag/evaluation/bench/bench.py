@@ -59,7 +59,8 @@ class Bench:
     found: Found = field(default_factory=Found)
 
     def __post_init__(self) -> None:
-        self._asker = Asker(self.place, self.open_methods, self.judges, self.on_progress, self.found.problems)
+        found = self.found
+        self._asker = Asker(self.place, self.open_methods, self.judges, self.on_progress, found.problems, found.remarks)
         self._variants: dict[str, list[Variant]] = {}
 
     def run(self) -> Found:

@@ -32,6 +32,8 @@ class Found:
     routing: list[RoutingResult] = field(default_factory=list)
     prototype_map: PrototypeMap | None = None
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What methods say of how they were made, that a reader of their numbers should know."""
     seconds: float = 0.0
 
     @property

@@ -11,11 +11,14 @@ from gag.config import ModelConfig
 from gag.errors import InputError
 from gag.evaluation.bench.methods import WITHOUT_MODULE
 from gag.methods.rog_training import POINTER
+from gag.methods.shelf import BUILT_IN
 from gag.records import content_hash
 from gag.workspace import Workspace
 
 OF_A_MODEL = (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja")
 """Files of a model folder that decide what it says."""
+CHOOSING = ("gag-or-rag",)
+"""The methods of this package that choose something on `dev_qa`."""
 OF_THE_BASE = ("models", "prompts", "generation")
 """Sections of gag.yaml that decide what the base alone says."""
 
@@ -30,7 +33,7 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
     chosen = set(OF_THE_BASE) if method == "base" else set(type(config).model_fields) - {"domains", "preset"}
     found: dict[str, Any] = {
         "choices": config.model_dump(mode="json", include=chosen),
-        "domains": {name: _domain(workspace, name) for name in names},
+        "domains": {name: _domain(workspace, name, method) for name in names},
         "models": {
             name: digest
             for name, model in _models(workspace)
@@ -79,9 +82,11 @@ def _models(workspace: Workspace) -> list[tuple[str, ModelConfig]]:
     return models if retrieval is None else [*models, ("retrieval", retrieval)]
 
 
-def _domain(workspace: Workspace, name: str) -> dict[str, Any]:
+def _domain(workspace: Workspace, name: str, method: str) -> dict[str, Any]:
     """What a domain is built from: its choices, and the content of its files in place of their names."""
     section = workspace.domain(name).model_dump(mode="json")
+    if method in BUILT_IN and method not in CHOOSING:
+        section["dev_qa"] = None
     for key in ("qa", "align_qa", "dev_qa", "documents", "passages"):
         if section.get(key) is not None:
             section[key] = file_digest(workspace.path(section[key]))

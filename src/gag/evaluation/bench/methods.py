@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -40,6 +40,11 @@ class BuiltMethods:
         system = None if like is None else _shared(like.shelf, workspace)
         self.shelf: Shelf = Shelf(workspace, on_progress=on_progress, system=system)
         self._built: set[str] = set(workspace.config.domains) if as_they_are else set()
+
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """The shelf's remarks."""
+        return self.shelf.remarks
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method; what it needs is trained first. Raises what building and loading raise."""

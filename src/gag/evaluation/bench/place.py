@@ -29,6 +29,8 @@ OWN_MODULES = "modules"
 """The folder of a workspace's own domain modules."""
 CHOSEN = "chosen"
 """The folder in data/NAME/ of what the bench chose, where nothing is found by its name once it chooses otherwise."""
+SPARE = 200
+"""At most so many pairs that nothing learns are kept for what is chosen on pairs nobody saw (`dev_qa`)."""
 OF_PAIRS = ("align_qa", "align_where", "align_rest", "align_limit", "train_limit", "answers_as_passages")
 """Keys of a domain that choose among its pairs."""
 COST_METRICS = ("added_tokens", "prompt_tokens", "seconds")
@@ -194,6 +196,8 @@ def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
     for name, domain in config.domains.items():
         written = _written(inputs.resolve() / name, name, _with_own_pairs(domain, lab, name))
         below = domains.get(name, {})
+        if below.get("dev_qa") is not None:
+            written.pop("dev_qa", None)
         if "documents" in written and "passages" not in written:  # the lab's own passages would come before them
             below = {key: value for key, value in below.items() if key != "passages"}
         domains[name] = merged(below, written)
@@ -284,6 +288,9 @@ def _written(folder: Path, name: str, domain: BenchDomain, called: str | None = 
     aligned = spread(learned, domain.align_limit or domain.train_limit)
     _write_once(folder / "align.jsonl", aligned)
     section |= {"qa": f"{called}/qa.jsonl", "align_qa": f"{called}/align.jsonl"}
+    if spare := spread(_others(pairs, [*chosen, *aligned]), SPARE):
+        _write_once(folder / "dev.jsonl", spare)
+        section["dev_qa"] = f"{called}/dev.jsonl"
     if domain.answers_as_passages:
         if domain.documents or domain.passages:
             raise ConfigError(

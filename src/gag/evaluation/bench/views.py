@@ -88,7 +88,10 @@ def markdown(view: View) -> str:
 
 
 def findings(config: BenchConfig, found: Found) -> list[str]:
-    """What the numbers say of every domain: which method is best, which cannot be told from it, and what each costs."""
+    """What the numbers say of every domain: which method is best, which cannot be told from it, and what each costs.
+
+    What methods remark of how they were made follows.
+    """
     out: list[str] = []
     metric = config.main_metric
     for dataset, results in found.main.items() if metric_format(metric).better else ():
@@ -104,7 +107,7 @@ def findings(config: BenchConfig, found: Found) -> list[str]:
         else:
             said += "; every other method is worse beyond chance"
         out.append(said + ".")
-    return out
+    return out + found.remarks
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
