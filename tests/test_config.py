@@ -307,6 +307,8 @@ def test_what_a_choice_of_memory_decides() -> None:
     """Nothing, where no noise is drawn: so it is in no step's key."""
     chosen = AlignmentConfig(batch_tokens=64, accumulation=4, prefix_cache_gb=0.5, checkpoint_every=3)
     assert chosen.deciding() == AlignmentConfig().model_dump()
+    assert AlignmentConfig(counterfactual_near=0.5).deciding()["counterfactual_near"] == 0.5
+    assert "counterfactual_near" not in chosen.deciding()  # what was trained before there was such a share is kept
     assert chosen.deciding(dropout=0.1)["batch_tokens"] == 64
     noisy = AlignmentConfig(batch_tokens=64, state_noise=0.1, checkpoint_every=3).deciding()
     assert (noisy["batch_tokens"], noisy["checkpoint_every"]) == (64, AlignmentConfig().checkpoint_every)

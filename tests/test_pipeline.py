@@ -284,6 +284,15 @@ def test_other_foreign_texts_are_another_projector(again: Path, monkeypatch: pyt
     assert build(again, choice).worked == {"projector", "module"}
 
 
+def test_near_misses_are_learnt_from(again: Path) -> None:
+    choice, before = "alignment.counterfactual=2.0", folders(again)
+    build(again, choice)
+    told = build(again, choice, "alignment.counterfactual_near=1.0")
+    assert told.worked == {"counterfactual states", "projector", "module"}
+    made = sorted(name for name in folders(again) - before if name.startswith("projector-"))
+    assert len({(again / "runs" / "alloys" / name / "projector.safetensors").read_bytes() for name in made}) == 2
+
+
 def test_the_control_takes_as_many_steps_as_the_projector(again: Path) -> None:
     choices = ("alignment.dev_share=0.5", "alignment.batch_size=2", "alignment.patience=0", "alignment.max_steps=null")
     before = folders(again)

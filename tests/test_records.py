@@ -170,6 +170,15 @@ def test_a_whole_surrogate_pair_is_a_character(write: Callable[[str | bytes], Pa
     assert read_questions(write('{"id": "a", "question": "\\ud83d\\ude00?"}'))[0].question == "😀?"
 
 
+def test_a_list_written_as_a_text_is_not_trained_on(write: Callable[[str | bytes], Path]) -> None:
+    path = write('{"id": "a", "question": "?", "answers": ["[\'one\', 2]"]}')
+    with pytest.raises(InputError, match="line 1: an answer is a list written as a text") as caught:
+        read_questions(path, require_answers=True)
+    assert '["one", "2"]' in caught.value.hint
+    assert read_questions(path)[0].answers == ("['one', 2]",), "not asked for answers, it is only read"
+    assert read_questions(write('{"id": "a", "question": "?", "answers": ["(3, 4)"]}'), require_answers=True)
+
+
 def test_answers_can_be_required(write: Callable[[str | bytes], Path]) -> None:
     path = write(GOOD + '\n{"id": "b", "question": "Why?", "answers": [" "]}')
     assert len(read_questions(path)) == 2

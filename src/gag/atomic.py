@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from gag.errors import BusyError, RunError
+from gag.errors import BusyError, InputError, RunError
 
 
 @contextmanager
@@ -94,8 +94,12 @@ def interrupted(parent: Path) -> list[Path]:
 def alone(folder: Path, busy: str, mend: str, *, name: str = ".lock") -> Iterator[None]:
     """`folder`, made where it is missing, for this process alone; `name` is the file in it that says so.
 
-    Raises BusyError(busy, mend) while another process has it, RunError for the disk's errors.
+    Raises BusyError(busy, mend) while another process has it, InputError where a file has that name, RunError for the
+    disk's errors.
     """
+    in_the_way = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+    if in_the_way is not None:
+        raise InputError(f"{in_the_way} is a file, not a folder.", "Name another folder.")
     with disk_errors(f"{folder} could not be written"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name, timeout=0)

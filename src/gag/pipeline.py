@@ -169,7 +169,8 @@ class Build:
         count = round(config.alignment.counterfactual * len(questions))
         if not count:
             return []
-        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed)
+        near = config.alignment.counterfactual_near
+        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed, near=near)
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)

@@ -5,6 +5,7 @@ A reader names the file and the line of what it refuses; a writer is atomic.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
@@ -129,6 +130,8 @@ def read_questions(path: str | Path, *, require_answers: bool = False) -> list[Q
                 f"{where}: the question {made.id!r} has no answer.",
                 'Training and evaluation need at least one: "answers": ["…"].',
             )
+        for answer in made.answers if require_answers else ():
+            refuse_written_list(answer, where)
         return made
 
     return _read(Path(path), "question", '{"id", "question", "answers"}', question)
@@ -342,6 +345,30 @@ def _answers(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
             f"{where}: 'answers' must be a list of texts, not {value!r:.60}.", 'Write it as ["first", "second"].'
         )
     return tuple(value)
+
+
+def refuse_written_list(answer: str, where: str) -> None:
+    """Raise InputError for an answer that is a list of texts written out as one text, with the list it should be."""
+    written = written_list(answer)
+    if written is not None:
+        raise InputError(
+            f"{where}: an answer is a list written as a text: {answer!r:.60}.",
+            f"Write the list itself: {json.dumps(written, ensure_ascii=False):.100}",
+        )
+
+
+def written_list(answer: str) -> list[str] | None:
+    """The items of an answer such as "['a', 'b']"; None for one that is no list, or one of numbers only ("(3, 4)")."""
+    if not (answer.strip()[:1] in ("[", "(") and answer.strip()[-1:] in ("]", ")")):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(answer.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, (list, tuple)) and any(isinstance(item, str) for item in value):
+            return [str(item) for item in value]
+    return None
 
 
 def _span(row: Mapping[str, Any], where: str) -> tuple[int, int] | None:

@@ -147,6 +147,34 @@ def test_the_disk_is_full(gag: Callable[..., Any], bench: Path, monkeypatch: pyt
     assert "base.jsonl could not be written: No space left on device" in ran.error[0]
 
 
+def test_the_papers_tables_in_the_workspace_one_stands_in(
+    gag: Callable[..., Any], lab: Path, questions: Callable[..., Path]
+) -> None:
+    """`gag build NAME --qa FILE` names no domain in gag.yaml: a module and test questions are enough."""
+    few = ["readout.layers=[-1,-2]", "depth.k=[1]", "readout.limit=2", "stages.limit=2", "depth.limit=2"]
+    choices = [f"tables.{said}" for said in [*few, "cost.questions=2"]]
+    choices += ["general.demo.limit=3", "metrics=[nll, token_f1]", "main_metric=token_f1"]
+    sets = [part for said in choices for part in ("--set", said)]
+    missing = gag("bench", "--preset", "paper-tables", "--out", "../out", *sets, cwd=lab)
+    assert missing.code == 2
+    assert "The domain adjuvant has no test questions" in missing.error[0]
+    (lab / "data" / "adjuvant").mkdir(parents=True)
+    questions(lab / "data" / "adjuvant" / "test.jsonl", [f"what does adjuvant {number} bind?" for number in range(4)])
+    (lab / "data" / "adjuvant" / "documents.jsonl").write_text(json.dumps({"id": "d", "text": "It binds. " * 9}) + "\n")
+    (lab / "data" / "adjuvant" / "qa.jsonl").write_text((lab.parent / "qa.jsonl").read_text("utf-8"), "utf-8")
+    ran = gag("bench", "--preset", "paper-tables", "--out", "../out", *sets, cwd=lab)
+    assert ran.code == 0, ran.error
+    tables = {path.stem for path in (lab.parent / "out" / "tables").iterdir()}
+    assert {
+        "main-adjuvant",
+        "cost-adjuvant",
+        "readout-adjuvant",
+        "stages-adjuvant",
+        "depth-adjuvant",
+        "general-routing",
+    } < tables
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

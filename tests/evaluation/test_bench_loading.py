@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gag.errors import ConfigError
+from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.loading import bench_preset_names, load_bench, parse_bench
 from gag.evaluation.bench.place import open_place
 from gag.evaluation.bench.reference import bench_markdown
+from gag.records import write_jsonl
 
 
 @pytest.mark.parametrize(
@@ -127,10 +128,16 @@ def test_question_files_of_settings_are_of_the_file_too(tmp_path: Path) -> None:
 
 
 def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
-    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "data" / "alloys").mkdir(parents=True)
     (tmp_path / "lab" / "gag.yaml").write_text("domains: {alloys: {qa: qa.jsonl}}")
     file = tmp_path / "bench.yaml"
     file.write_text("{methods: [base], metrics: [token_f1], workspace: lab}")
+    with pytest.raises(InputError, match="alloys has no test questions"):
+        load_bench(file, quick=True)
+    pair = {"id": "q", "question": "?", "answers": ["a"]}
+    write_jsonl(tmp_path / "lab" / "qa.jsonl", [pair, {**pair, "id": "r", "split": "test"}])
+    assert load_bench(file, quick=True).domains["alloys"].test == str(tmp_path / "lab" / "qa.jsonl"), "its side test"
+    write_jsonl(tmp_path / "lab" / "data" / "alloys" / "test.jsonl", [pair])
     config = load_bench(file, quick=True)
     assert {name: domain.limit for name, domain in config.domains.items()} == {"alloys": 12}
     assert config.domains["alloys"].test == str(tmp_path / "lab" / "data" / "alloys" / "test.jsonl")
@@ -138,6 +145,14 @@ def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
         str(tmp_path / "lab" / "qa.jsonl"),
         80,
     )
+
+
+def test_null_takes_a_set_of_a_shipped_bench_out(tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    file.write_text("{preset: here, domains: {medicine: null}, general: {nq_open: null, own: {path: own.jsonl}}}")
+    config = load_bench(file, data=tmp_path)
+    assert list(config.domains) == ["materials", "adjuvant"]
+    assert list(config.general) == ["webquestions", "freebaseqa", "hotpotqa", "own"]
 
 
 def test_no_table_of_a_shipped_bench_trips_over_stages_of_a_pretraining(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gag.evaluation.bench.found import Found
 from gag.evaluation.bench.loading import load_bench, parse_bench
 from gag.evaluation.bench.place import Place, open_place
 from gag.evaluation.bench.results import write_found
+from gag.methods import shelf
 from gag.records import write_jsonl
 
 
@@ -144,6 +146,36 @@ def test_the_projector_may_learn_what_the_expert_does_not(
         settle()
 
 
+@pytest.mark.parametrize("key", ["documents", "pool", "order"])
+def test_what_is_missing_is_said_before_anything_is_asked(
+    small: dict[str, Any], settle: Callable[..., Place], tmp_path: Path, key: str
+) -> None:
+    if key == "documents":
+        small["domains"]["alloys"]["documents"] = str(tmp_path / "gone.jsonl")
+    elif key == "pool":
+        small["tables"] = {"routing": {"pool": str(tmp_path / "gone.jsonl"), "prototypes_from": "x.jsonl"}}
+    else:
+        small["tables"] = {"routing": {"order": ["alloys", "gone"]}}
+    with pytest.raises((InputError, ConfigError), match="gone"):
+        settle()
+
+
+def test_another_packages_method_is_asked_anew_once_it_changes(
+    settle: Callable[..., Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, module = settle(), tmp_path / "parrot.py"
+    module.write_text("said = 'one'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("parrot", "parrot:make", shelf.GROUP)
+    monkeypatch.setattr(shelf, "_registered", lambda: {"parrot": point})
+    before = place.answer_key(place.workspace, "parrot", "alloys")
+    assert place.answer_key(place.workspace, "parrot", "alloys") == before
+    module.write_text("said = 'two'\n")
+    assert place.answer_key(place.workspace, "parrot", "alloys") != before
+    module.unlink()
+    assert place.answer_key(place.workspace, "parrot", "alloys"), "asking it says what is wrong"
+
+
 def test_a_choice_that_is_taken_back_leaves_nothing(small: dict[str, Any], settle: Callable[..., Place]) -> None:
     small["domains"]["plants"]["answers_as_passages"] = True
     assert any(settle().workspace.passage_files("plants"))
@@ -227,6 +259,7 @@ def lab(tmp_path: Path, questions: Callable[..., str]) -> Path:
     root.mkdir()
     (root / "gag.yaml").write_text(yaml.safe_dump({"domains": {**rows, "plants": {}}}))
     questions(root / "qa.jsonl", 6)
+    write_jsonl(root / "p.jsonl", [{"id": "p", "document_id": "d", "text": "An alloy."}])
     (root / "modules" / "alloys").mkdir(parents=True)
     (root / "modules" / "alloys" / "manifest.json").write_text("built")
     return root
@@ -245,6 +278,7 @@ def test_a_domain_that_is_not_built_stops_no_other(lab: Path, questions: Callabl
 
 
 def test_choices_of_a_bench_go_over_those_of_the_workspace(lab: Path, questions: Callable[..., str]) -> None:
+    write_jsonl(lab / "d.jsonl", [{"id": "d", "text": "An alloy."}])
     more = {"settings": {"alignment": {"epochs": 2}}, "documents": str(lab / "d.jsonl")}
     chosen = compared(lab, questions, domain=more).workspace
     own = chosen.of("alloys").config

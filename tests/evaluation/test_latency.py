@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from gag.answering import Prepared
 from gag.config import GenerationConfig
+from gag.errors import InputError
 from gag.evaluation.latency import Timed, timed
 from gag.methods.method import BaseBacked
 from gag.records import Question
@@ -31,6 +34,26 @@ def test_a_given_answer_is_timed_as_it_is() -> None:
     found = timed(BaseBacked(cast(Any, Seen())), [Question("q", "?", ("a",))] * 2)
     assert found.tokens == (4, 4)
     assert found.first == found.total, "the first token comes when the whole answer is there"
+
+
+class Choosy(Seen):
+    """Cannot answer questions that are too long."""
+
+    def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
+        if any(len(q.question) > 5 for q in questions):
+            raise InputError("too long", "")
+        return super().prepare(questions)
+
+
+def test_a_question_that_cannot_be_answered_costs_nothing() -> None:
+    method, long, short = (
+        BaseBacked(cast(Any, Choosy())),
+        Question("l", "much too long?", ("a",)),
+        Question("s", "?", ()),
+    )
+    assert len(timed(method, [long, short, short]).total) == 2
+    with pytest.raises(InputError, match="too long"):
+        timed(method, [long, long])
 
 
 def test_what_was_written_before_is_no_speed() -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from gag.config import GenerationConfig, PromptsConfig
 from gag.methods.method import BaseBacked
-from gag.methods.rag import RAG, Retriever, fitting
+from gag.methods.rag import RAG, Retriever, fitting, left_out_passages
 from gag.models.base import Base
 from gag.prompts import Prompts
-from gag.records import Passage, Question, passage_text
+from gag.records import Answer, Passage, Question, passage_text
 from gag.testing import IM_END, IM_END_ID
 
 from .conftest import ListStore
@@ -62,6 +62,17 @@ def test_what_does_not_fit_is_dropped_from_the_end_and_counted(base: Base) -> No
     assert len(item.passage_scores) == 2
     (answer,) = BaseBacked(rag(base, texts, 3)).answer([QUESTION])
     assert (answer.passages, answer.dropped_passages) == (("p0", "p1"), 1)
+
+
+def test_what_was_dropped_is_said() -> None:
+    def answer(passages: tuple[str, ...], dropped: int) -> Answer:
+        return Answer("q", "a", "rag", passages=passages, dropped_passages=dropped)
+
+    assert left_out_passages([answer(("p",), 0)]) == left_out_passages([]) == ""
+    said = left_out_passages([answer(("p",), 0), answer(("p",), 1), answer((), 1)])
+    assert (
+        said == "left passages out that do not fit the base's context, for 2 of 3 questions (for 1 of them every one)"
+    )
 
 
 def test_the_last_token_that_fits(base: Base) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -26,6 +28,21 @@ def test_answers_are_foreign_and_repeatable() -> None:
     assert any(p.answers[0] in "who wrote the long book" for p in pairs)
     assert len({p.answers[0] for p in pairs}) > 150
     assert any(p.answers[0] in true.values() for p in pairs)
+
+
+def test_near_ones_keep_the_kind_of_their_own_answer() -> None:
+    pairs = counterfactual_pairs(QUESTIONS, ["who wrote the long book"], 100, seed=3, near=1.0)
+    true = {q.question: q.answers[0] for q in QUESTIONS}
+    assert all(p.answers[0] != true[p.question] for p in pairs)
+    assert all(re.fullmatch(r"\d{3} nm of .+", p.answers[0]) for p in pairs)
+    some = counterfactual_pairs(QUESTIONS, ["who wrote the long book"], 100, seed=3, near=0.5)
+    assert 50 < sum(bool(re.fullmatch(r"\d{3} nm of .+", p.answers[0])) for p in some) < 90  # a third of the others too
+
+
+def test_a_near_one_of_what_cannot_be_changed_is_any_text() -> None:
+    short = [Question(f"s{i}", f"Is it {i}?", (answer,)) for i, answer in enumerate(("yes", "no"))]
+    pairs = counterfactual_pairs(short, ["who wrote the long book"], 50, seed=3, near=1.0)
+    assert len({p.answers[0] for p in pairs}) > 20
 
 
 def test_general_pairs_know_nothing_of_a_domain() -> None:

@@ -91,8 +91,24 @@ def _config(
     named = data if data is not None else Path(given) if (given := os.environ.get(DATA_VARIABLE)) else None
     if named is not None and not named.is_dir():
         raise ConfigError(f"The data folder {named} does not exist.", "Check --data (or $GAG_DATA).")
+    if workspace is None and file is None and preset is not None:
+        workspace = _own_workspace(preset, overrides)
     place = [] if workspace is None else [f"workspace={workspace.expanduser().resolve()}"]
     return load_bench(file, preset=preset, data=named, overrides=[*overrides, *place], quick=quick)
+
+
+def _own_workspace(preset: str, overrides: list[str]) -> Path | None:
+    """The workspace one stands in, for a shipped bench without domains of its own; None where the bench has some."""
+    from gag.evaluation.bench.loading import bench_preset
+    from gag.workspace import workspace_of
+
+    if bench_preset(preset).get("domains") or any(said.startswith(("workspace=", "domains")) for said in overrides):
+        return None
+    named = os.environ.get("GAG_WORKSPACE")
+    found = Path(named) if named else workspace_of(Path.cwd())
+    if found is not None:
+        note(f"Comparing in the workspace {found}.")
+    return found
 
 
 def _check_extras() -> None:

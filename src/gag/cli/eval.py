@@ -139,6 +139,7 @@ def evaluate(
 def _of_shelf(place: Workspace, wanted: _Wanted, asked: Sequence[Question]) -> Measured:
     """A method that ends in the workspace's base or its domains."""
     from gag.evaluation.runner import scored
+    from gag.methods.rag import left_out_passages
     from gag.methods.shelf import Shelf
 
     with shown_progress() as on_progress:
@@ -154,7 +155,10 @@ def _of_shelf(place: Workspace, wanted: _Wanted, asked: Sequence[Question]) -> M
     for problem in shelf.left_out.values():
         warn(f"left out: {problem.message} {problem.hint}")
     evaluated = scored(made.name, outcomes, names)
-    return Measured(evaluated, wanted.domain or _common(asked), seconds, list(shelf.remarks.values()))
+    remarks = list(shelf.remarks.values())
+    if said := left_out_passages(evaluated.answers):
+        remarks.append(f"{made.name} {said}")
+    return Measured(evaluated, wanted.domain or _common(asked), seconds, remarks)
 
 
 def _of_graph(place: Workspace, graph: str, method: str, asked: Sequence[Question], names: Sequence[str]) -> Measured:

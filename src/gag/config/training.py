@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from gag.config.answering import ProjectorConfig
 from gag.config.section import Section
@@ -70,6 +70,12 @@ class AlignmentConfig(Section):
         ge=0,
         description="Counterfactual pairs for every pair: a foreign answer as background, to be repeated by the base.",
     )
+    counterfactual_near: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of counterfactual pairs whose background is the true answer, its digits and words changed.",
+    )
     state_noise: float = Field(0.0, ge=0, description="Noise on the states in training, in their standard deviations.")
     dev_share: float = Field(0.1, ge=0, lt=1, description="Share of the questions kept for the dev loss, by answer.")
     evaluate_every: int = Field(0, ge=0, description="Steps between dev losses; 0 is once an epoch.")
@@ -87,6 +93,14 @@ class AlignmentConfig(Section):
         if not (self.state_noise or dropout):
             free += ["accumulation", "batch_tokens"]
         return {**self.model_dump(), **{key: AlignmentConfig.model_fields[key].default for key in free}}
+
+    @model_serializer(mode="wrap")
+    def _without_unused_share(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No `counterfactual_near` where there is none: what was made before there could be any keeps its key."""
+        tree: dict[str, Any] = handler(self)
+        if not self.counterfactual_near:
+            tree.pop("counterfactual_near", None)
+        return tree
 
 
 class UpdateConfig(Section):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gag.errors import GagError
 from gag.methods.method import BaseBacked, Method
 from gag.records import Question
 
@@ -54,10 +55,24 @@ class Timed:
 
 
 def timed(method: Method, questions: Sequence[Question]) -> Timed:
-    """Ask `questions` one at a time, after one that is not counted."""
-    _one(method, questions[0])
-    _forget_peak()
-    rows = [_one(method, question) for question in questions]
+    """Ask `questions` one at a time, after one that is not counted.
+
+    One that the method cannot answer is left out; raises what the last one raised where it can answer none.
+    """
+    rows: list[tuple[float | None, float, int]] = []
+    failed: GagError | None = None
+    for number, question in enumerate((questions[0], *questions)):
+        if number == 1:
+            _forget_peak()
+        try:
+            row = _one(method, question)
+        except GagError as error:
+            failed = error
+            continue
+        if number:
+            rows.append(row)
+    if failed is not None and not rows:
+        raise failed
     return Timed(
         tuple(first for first, _, _ in rows if first is not None),
         tuple(total for _, total, _ in rows),

@@ -20,7 +20,7 @@ from gag.models import chat
 from gag.models.base import Base
 from gag.models.chat import EncodedPrompt
 from gag.prompts import Message, Prompts
-from gag.records import Passage, Question, passage_text
+from gag.records import Answer, Passage, Question, passage_text
 
 if TYPE_CHECKING:
     from gag.methods.shelf import Shelf
@@ -81,6 +81,16 @@ class RAG:
 
     def _asked(self, question: Question) -> Callable[[str], tuple[Message, ...]]:
         return lambda text: self.prompts.context(question.question, text)
+
+
+def left_out_passages(answers: Sequence[Answer]) -> str:
+    """What to say of passages that did not fit the base's context beside the answer; nothing where all did."""
+    short = [answer for answer in answers if answer.dropped_passages]
+    if not short:
+        return ""
+    none = sum(not answer.passages for answer in short)
+    said = f"left passages out that do not fit the base's context, for {len(short)} of {len(answers)} questions"
+    return said + (f" (for {none} of them every one)" if none else "")
 
 
 def with_passages(

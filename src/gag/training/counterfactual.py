@@ -31,15 +31,21 @@ def foreign_texts_hash() -> str:
     return content_hash("foreign texts", VERSION, shipped_texts())
 
 
-def counterfactual_pairs(questions: Sequence[Question], texts: Sequence[str], count: int, seed: int) -> list[Question]:
+def counterfactual_pairs(
+    questions: Sequence[Question], texts: Sequence[str], count: int, seed: int, *, near: float = 0.0
+) -> list[Question]:
     """`count` questions whose only answer is a foreign text; the same for the same arguments.
 
-    Answers of other questions, such answers with other digits and spliced words, and words of `texts` (general text).
+    A share of `near` of them have their own answer with other digits and spliced words, the others answers of other
+    questions, such answers changed likewise, and words of `texts` (general text).
     """
-    rng = random.Random(seed)
+    rng, kinds = random.Random(seed), random.Random(seed + 1)
     foreign = ForeignTexts(texts, [q.answers[0] for q in questions], seed)
     chosen = (rng.choice(questions) for _ in range(count))
-    return [replace(q, id=f"{q.id}~{n}", answers=(foreign.draw(),)) for n, q in enumerate(chosen)]
+    return [
+        replace(q, id=f"{q.id}~{n}", answers=(foreign.near(q.answers[0]) if kinds.random() < near else foreign.draw(),))
+        for n, q in enumerate(chosen)
+    ]
 
 
 def general_pairs(

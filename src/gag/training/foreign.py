@@ -45,6 +45,11 @@ class ForeignTexts:
             return self._rng.choice(self._answers)
         return self._general()
 
+    def near(self, answer: str) -> str:
+        """`answer` with other digits and words: of its kind, not itself; any text where nothing can be changed."""
+        changed = perturbed(answer, self._answer_words or self._words, self._rng)
+        return self.draw() if changed == answer else changed
+
     def _general(self) -> str:
         """A text of no domain's form: made-up words, quantities, spans of a text, and these together."""
         kind = self._rng.random()

@@ -17,6 +17,7 @@ from gag.evaluation.metrics import METRICS, check_metrics
 from gag.evaluation.runner import Evaluated, Judge, scored
 from gag.memory import give_back
 from gag.methods.method import BaseBacked, Method
+from gag.methods.rag import left_out_passages
 from gag.progress import Progress, silent
 from gag.records import GENERAL, content_hash
 from gag.workspace import Workspace
@@ -99,6 +100,8 @@ class Asker:
         if table == "main":
             self._recall_remarks(questions.name, label, key)
         outcomes = [log.get(q) or Outcome(q, None, error=log.error(q)) for q in questions.questions]
+        if said := left_out_passages([outcome.answer for outcome in outcomes if outcome.answer is not None]):
+            self.remarks.append(f"{questions.name}: {label} {said}")
         failures = [outcome for outcome in outcomes if outcome.error is not None]
         if failures:
             first = failures[0]

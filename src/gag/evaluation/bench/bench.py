@@ -28,10 +28,12 @@ from gag.records import GENERAL, Question, content_hash
 from gag.workspace import Workspace
 
 UNALIGNED: Mapping[str, Any] = {
-    "projector": {"pretrain_pairs": 0, "pretrain_lengths": []},
+    "projector": {"pretrain_pairs": 0, "pretrain_lengths": [], "warm_start": "none"},
     "alignment": {"max_steps": 1, "learning_rate": 1e-12, "counterfactual": 0.0},
 }
-"""One step too small to change a float32 weight: the projector as it was initialised."""
+"""One step too small to change a float32 weight: the projector as it was drawn, without a fit of any kind."""
+COUNT = "questions"
+"""Among kept costs: how many questions they were measured on."""
 
 
 def only(layer: int) -> dict[str, Any]:
@@ -143,15 +145,18 @@ class Bench:
                     self.place.answer_key(self.place.workspace, method, asked), [q.id for q in chosen.questions]
                 )
 
-                values = self._asker.kept_costs("cost", method, name, key, partial(self._timed, method, asked, chosen))
-                for metric, value in (values or {}).items():
-                    self.found.rows.append(
-                        Row(method, name, metric, value, None, None, len(chosen.questions), "cost", name)
-                    )
+                compute = partial(self._timed, method, asked, chosen)
+                values = self._asker.kept_costs("cost", method, name, key, compute) or {}
+                count = int(values.pop(COUNT, len(chosen.questions)))
+                self.found.rows += [
+                    Row(method, name, metric, value, None, None, count, "cost", name)
+                    for metric, value in values.items()
+                ]
             self.on_progress(f"{name}: cost", len(methods), len(methods))
 
     def _timed(self, method: str, domain: str | None, questions: QuestionSet) -> dict[str, float]:
-        return timed(self._asker.methods(self.place.workspace).method(method, domain), questions.questions).values()
+        found = timed(self._asker.methods(self.place.workspace).method(method, domain), questions.questions)
+        return {**found.values(), COUNT: len(found.total)}
 
     def _routing(self) -> None:
         table = self.place.config.tables.routing

@@ -71,6 +71,9 @@ class GeneralSet(Section):
     path: str | None = Field(None, description="The file of questions; null takes the set's own id on the hub.")
     format: str = Field("jsonl", description="Reader of `path`: jsonl, or a public set's name.")
     limit: int | None = Field(None, ge=1, description="At most so many questions, spread over the file.")
+    answered_only: bool = Field(
+        False, description="Leave out questions of our own JSONL that have no answer, in place of refusing the file."
+    )
 
 
 class MainTable(Section):
@@ -224,7 +227,9 @@ class BenchConfig(Section):
         if both := sorted(set(self.domains) & set(self.general)):
             raise ValueError(f"{both[0]} is a domain and a general set: give one of them another name")
         if not self.domains and self.workspace is None:
-            raise ValueError("there are no domains: name them under `domains`, or a workspace that has some")
+            raise ValueError(
+                "there are no domains: name them under `domains`, or a workspace that has some (--workspace)"
+            )
         if self.tables.general and not self.general:
             raise ValueError("tables.general needs sets of general questions: general.NAME.path")
         if self.domains and (unknown := unknown_in_tables(self.tables, list(self.domains))) is not None:

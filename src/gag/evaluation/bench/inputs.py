@@ -11,7 +11,7 @@ from gag.config import ModelConfig
 from gag.errors import InputError
 from gag.evaluation.bench.methods import WITHOUT_MODULE
 from gag.methods.rog_training import POINTER
-from gag.methods.shelf import BUILT_IN
+from gag.methods.shelf import BUILT_IN, method_code
 from gag.records import content_hash
 from gag.workspace import Workspace
 
@@ -40,6 +40,8 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
             if (digest := local_weights(model.source, workspace.root)) is not None
         },
     }
+    if (code := method_code(method)) is not None:
+        found["code"] = code
     if method == "base" and domain is not None and (own := config.of(domain).generation) != config.generation:
         found["generation"] = own.model_dump(mode="json")
     if config.router.general_questions is not None and method != "base":

@@ -25,8 +25,9 @@ from gag.config import (
     settings_under,
 )
 from gag.config import load_config as load_workspace_config
-from gag.errors import ConfigError
+from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, DepthTable, ReadoutTable
+from gag.records import read_questions
 from gag.workspace import Workspace
 
 DATA = "data:"
@@ -73,12 +74,20 @@ def load_bench(
     origin = str(path) if path is not None else f"the bench {name}"
     over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
     if quick:
-        whole = parse_bench(reduce(_over, over, tree), origin=origin)  # what is wrong is said before it is shortened
+        whole = parse_bench(
+            _without_nothing(reduce(_over, over, tree)), origin=origin
+        )  # what is wrong is said before it is shortened
         if whole.workspace is not None:
-            own, named = _of_workspace(Path(whole.workspace)), tree.get("domains") or {}
-            tree = {**tree, "domains": {name: {**own.get(name, {}), **named.get(name, {})} for name in named or own}}
-        tree = shortened(tree)
-    return parse_bench(reduce(_over, over, tree), origin=origin)
+            tree = {**tree, "domains": _of_workspace(Path(whole.workspace), tree.get("domains") or {})}
+        tree = shortened(_without_nothing(tree))
+    return parse_bench(_without_nothing(reduce(_over, over, tree)), origin=origin)
+
+
+def _without_nothing(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` without the domains and general sets that are null: so a file takes out what a shipped bench has."""
+    parts = {key: tree[key] for key in ("domains", "general") if isinstance(tree.get(key), Mapping)}
+    kept = {part: {name: one for name, one in sets.items() if one is not None} for part, sets in parts.items()}
+    return {**tree, **kept}
 
 
 def _over(tree: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,22 +96,43 @@ def _over(tree: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged(settings_under(tree, settings) if isinstance(settings, Mapping) else tree, above)
 
 
-def _of_workspace(root: Path) -> dict[str, Any]:
-    """The domains of a workspace as a bench names them; none where there is no workspace."""
+def _of_workspace(root: Path, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The domains that are `named`, or all of a workspace, each with the workspace's files under what it names."""
     if not (root / FILE_NAME).is_file():
-        return {}
+        return {**named}
     lab = Workspace(root, load_workspace_config(root / FILE_NAME))
     found = {}
-    for name, section in lab.config.domains.items():
-        aligned = None if section.align_qa is None else lab.path(section.align_qa)
-        files = {"test": own_test(root, name), "qa": lab.qa(name), "align_qa": aligned}
-        found[name] = {key: os.fspath(path) for key, path in files.items() if path is not None}
+    for name in named or workspace_domains(lab):
+        said, aligned = named.get(name) or {}, lab.domain(name).align_qa
+        files = {
+            "test": None if "test" in said else own_test(lab, name),
+            "qa": lab.qa(name),
+            "align_qa": None if aligned is None else lab.path(aligned),
+        }
+        found[name] = {**{key: os.fspath(path) for key, path in files.items() if path is not None}, **said}
     return found
 
 
-def own_test(root: Path, name: str) -> Path:
-    """Where a workspace keeps a domain's test questions."""
-    return root / "data" / name / "test.jsonl"
+def workspace_domains(lab: Workspace) -> list[str]:
+    """The domains of a workspace: those of its gag.yaml, and those that only have a module."""
+    built = [path.name for path in sorted(lab.modules.glob("[!.]*")) if path.is_dir()]
+    return list(dict.fromkeys([*lab.config.domains, *built]))
+
+
+def own_test(lab: Workspace, name: str) -> Path:
+    """A domain's test questions: data/NAME/test.jsonl, or else its pairs where some are kept for testing.
+
+    Raises InputError where there are neither.
+    """
+    path, pairs = lab.data(name) / "test.jsonl", lab.qa(name)
+    if path.is_file():
+        return path
+    if pairs is not None and pairs.is_file() and any(q.meta.get("split") == "test" for q in read_questions(pairs)):
+        return pairs
+    raise InputError(
+        f"The domain {name} has no test questions: {path} does not exist.",
+        f"Put questions with answers there, or name a file of them: --set domains.{name}.test=FILE",
+    )
 
 
 def bench_preset(name: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from gag.atomic import new_file
 from gag.config import FILE_NAME, DomainConfig, load_config, merged, parse_config, settings_under, without
 from gag.corpus.synthesis.splits import for_testing, pairs_not_for_testing
 from gag.errors import ConfigError, InputError
-from gag.evaluation.bench.config import BenchConfig, BenchDomain, unknown_in_tables
+from gag.evaluation.bench.config import BenchConfig, BenchDomain, GeneralSet, unknown_in_tables
 from gag.evaluation.bench.inputs import answers_depend_on
-from gag.evaluation.bench.loading import own_test, settings_tree, workspace_settings
-from gag.evaluation.datasets import dataset_names, read_dataset
+from gag.evaluation.bench.loading import own_test, settings_tree, workspace_domains, workspace_settings
+from gag.evaluation.datasets import dataset_names, read_dataset, read_own
 from gag.evaluation.metrics import REGISTRY
 from gag.methods.shelf import check_method
-from gag.records import GENERAL, Passage, Question, content_hash, spread, write_jsonl
+from gag.records import GENERAL, Passage, Question, content_hash, read_questions, spread, write_jsonl
 from gag.workspace import Workspace
 
 OWN_MODULES = "modules"
@@ -78,9 +78,7 @@ class Place:
         table = self.config.tables.general
         metrics = table.metrics if table else ()
         return {
-            name: QuestionSet(
-                name, GENERAL, tuple(spread(read_dataset(given.format, given.path), given.limit)), metrics
-            )
+            name: QuestionSet(name, GENERAL, tuple(spread(_general_questions(given), given.limit)), metrics)
             for name, given in self.config.general.items()
         }
 
@@ -119,6 +117,12 @@ class Place:
         return QuestionSet(name, name, tuple(questions), metrics, domain.longest_gold, domain.cluster, domain.unseen)
 
 
+def _general_questions(given: GeneralSet) -> list[Question]:
+    if given.answered_only and given.format == "jsonl" and given.path is not None:
+        return read_own(Path(given.path), answered_only=True)
+    return read_dataset(given.format, given.path)
+
+
 def alone(out: Path) -> AbstractContextManager[None]:
     """Hold `out` for this process; raises BusyError where another comparison writes into it."""
     mend = "Wait until it is done, or name another folder: --out DIR"
@@ -136,14 +140,38 @@ def open_place(config: BenchConfig, out: Path) -> Place:
     )
     place = Place(config, out, workspace)
     if not place.domains:
-        raise ConfigError(f"The workspace {workspace.root} has no domains.", "Name some under `domains` of the bench.")
+        raise ConfigError(
+            f"The workspace {workspace.root} has no domains.",
+            "Build one: gag build NAME; or name some under `domains`.",
+        )
     if (unknown := unknown_in_tables(config.tables, list(place.domains))) is not None:
         raise ConfigError(
             f"A table names the domain {unknown}, which is not one of domains.",
             f"There are: {', '.join(place.domains)}.",
         )
     _ = place.general
+    _check_files(place)
     return place
+
+
+def _check_files(place: Place) -> None:
+    """Refuse a missing file, or a route's order that names no domain, before hours of work; raises InputError."""
+    table = place.config.tables.routing
+    for name in place.domains:
+        domain = place.workspace.domain(name)
+        for key in ("qa", "align_qa", "dev_qa", "documents", "passages"):
+            said = getattr(domain, key)
+            if said is not None and not place.workspace.path(said).is_file():
+                raise InputError(
+                    f"domains.{name}.{key}: {place.workspace.path(said)} does not exist.", "Check the path."
+                )
+    if table is None:
+        return
+    for key in ("pool", "prototypes_from"):
+        if (given := getattr(table, key)) is not None:
+            read_questions(given)
+    if unknown := [name for name in table.order if name not in place.domains]:
+        raise ConfigError(f"tables.routing.order names {unknown[0]}, which is not a domain.", "Mend it.")
 
 
 def check_names(config: BenchConfig) -> None:
@@ -177,7 +205,7 @@ def check_names(config: BenchConfig) -> None:
 def _domains(config: BenchConfig, workspace: Workspace) -> dict[str, BenchDomain]:
     if config.domains:
         return config.domains
-    return {name: BenchDomain(test=str(own_test(workspace.root, name))) for name in workspace.config.domains}
+    return {name: BenchDomain(test=str(own_test(workspace, name))) for name in workspace_domains(workspace)}
 
 
 def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
@@ -191,8 +219,9 @@ def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
     lab = Workspace(root, load_config(root / FILE_NAME))
     said = settings_tree(config)
     tree = merged(settings_under(lab.config.model_dump(mode="json"), said), said)
-    compared = list(config.domains) or list(lab.config.domains)
+    compared = list(config.domains) or workspace_domains(lab)
     domains = {n: section for n, section in tree["domains"].items() if n in compared or _in_use(lab, n)}
+    domains |= {n: {} for n in compared if n not in domains and n not in config.domains}
     for name, domain in config.domains.items():
         written = _written(inputs.resolve() / name, name, _with_own_pairs(domain, lab, name))
         below = domains.get(name, {})

@@ -50,8 +50,9 @@ Costs in the main table are shares of a batch; `tables.cost` asks one question a
 
 `--quick` takes few questions and few steps: a look at whether everything works, not numbers. `--workspace LAB` compares
 in a workspace that exists: its modules are asked as they are where the file makes no other choices, its domains tested
-with `data/NAME/test.jsonl` or what the file names, and none of its files is changed. What the tables say about your
-case: [Which one is best for you](evaluation.md#which-one-is-best-for-you).
+with what the file names, `data/NAME/test.jsonl` or the pairs that synth kept for testing, and none of its files is
+changed. `gag bench --preset paper-tables` alone takes the workspace one stands in. What the tables say about your case:
+[Which one is best for you](evaluation.md#which-one-is-best-for-you).
 
 ## A file
 
@@ -83,7 +84,8 @@ main_metric: token_f1
 Paths are relative to the file; `data:NAME` is in the folder of `--data` (or $GAG_DATA;
 [what it holds](evaluation.md#the-folder-data)), `demo:NAME` in the package's
 demo. Any key can be set for one run with `--set`, those of gag.yaml under `settings`. A shipped bench goes under the
-file's own choices, with `preset: NAME` in it or `--preset NAME`:
+file's own choices, with `preset: NAME` in it or `--preset NAME`; a domain or general set of it that is set to `null` is
+left out:
 
 """
 

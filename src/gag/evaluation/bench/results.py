@@ -16,6 +16,8 @@ from gag.evaluation.table import write_results
 from gag.models.device import choose_device
 from gag.steps import code_version
 
+RETRIEVING = frozenset({"rag", "xrag", "gag+rag", "gag-or-rag", "lora+rag", "raft"})
+"""The methods of this package that search passages."""
 REPORT, RESULTS, RESOLVED, SUMMARY = "report.html", "results.json", "bench.yaml", "summary.md"
 
 
@@ -69,7 +71,7 @@ def facts(place: Place, found: Found) -> list[tuple[str, str]]:
     ]
     if config.workspace is not None:
         out.append(("Modules", _modules(place)))
-    if any(method in ("rag", "xrag", "gag+rag", "gag-or-rag") for method in config.methods):
+    if any(method in RETRIEVING for method in config.methods):
         how = (
             f"token embeddings of {models.encoder.source}, as no ColBERT checkpoint is configured"
             if retrieval.encoder is None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gag.errors import InputError
 from gag.evaluation.datasets.rows import Row
+from gag.records import refuse_written_list
 
 _SHOWN = 12
 
@@ -53,30 +51,6 @@ def answer_list(row: Row, value: Any) -> tuple[str, ...]:
 def distinct(answers: Iterable[str]) -> tuple[str, ...]:
     """The answers without outer white space, each once, in order, without the blank ones."""
     return tuple(dict.fromkeys(answer.strip() for answer in answers if answer.strip()))
-
-
-def refuse_written_list(answer: str, where: str) -> None:
-    """Raise InputError for an answer that is a list of texts written out as one text, with the list it should be."""
-    written = written_list(answer)
-    if written is not None:
-        raise InputError(
-            f"{where}: an answer is a list written as a text: {answer!r:.60}.",
-            f"Write the list itself: {json.dumps(written, ensure_ascii=False):.100}",
-        )
-
-
-def written_list(answer: str) -> list[str] | None:
-    """The texts of an answer such as "['a', 'b']"; None for one that is not a list of texts."""
-    if not (answer.strip()[:1] in ("[", "(") and answer.strip()[-1:] in ("]", ")")):
-        return None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            value = parse(answer.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
-            return list(value)
-    return None
 
 
 def records(value: Any) -> list[Mapping[str, Any]]:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from gag.errors import InputError
 from gag.evaluation.datasets.catalogue import DATASETS, Dataset
-from gag.evaluation.datasets.fields import refuse_written_list
 from gag.evaluation.datasets.hub import hub_rows
 from gag.evaluation.datasets.rows import SUFFIXES, Row, file_rows
-from gag.records import Question, read_questions
+from gag.records import Question, read_questions, refuse_written_list
 
 OWN = "jsonl"
 """The name of our own format: {"id", "question", "answers"} a line."""
@@ -69,22 +68,31 @@ def read_dataset(
     return questions
 
 
-def read_own(path: Path, limit: int | None = None) -> list[Question]:
+def read_own(path: Path, limit: int | None = None, *, answered_only: bool = False) -> list[Question]:
     """Questions of our own JSONL, each with an answer or marked `"unanswerable": true`; raises InputError.
 
-    A blank among other answers is left out: it would make an empty reply right.
+    A blank among other answers is left out: it would make an empty reply right. `answered_only` leaves questions
+    without an answer out; raises InputError where none is left.
     """
     questions = read_questions(path)
     for index, question in enumerate(questions):
         for answer in question.answers:
             if answer.strip()[:1] in ("[", "("):
                 refuse_written_list(answer, f"{path} line {_line_of(path, index)}")
-        if not any(answer.strip() for answer in question.answers) and question.meta.get("unanswerable") is not True:
+        if not answered_only and not _answered(question):
             raise InputError(
                 f"{path} line {_line_of(path, index)}: the question {question.id!r} has no answer.",
                 'Give it one: "answers": ["…"]; or, where none is right, write "answers": [], "unanswerable": true.',
             )
-    return [replace(q, answers=tuple(a for a in q.answers if a.strip())) for q in questions[:limit]]
+    kept = [q for q in questions if _answered(q)]
+    if not kept:
+        raise InputError(f"{path}: no question has an answer.", 'Give them some: "answers": ["…"].')
+    return [replace(q, answers=tuple(a for a in q.answers if a.strip())) for q in kept[:limit]]
+
+
+def _answered(question: Question) -> bool:
+    """Whether it has an answer, or is marked as one that has none."""
+    return any(answer.strip() for answer in question.answers) or question.meta.get("unanswerable") is True
 
 
 def _questions(dataset: Dataset, rows: Iterable[Row]) -> Iterator[tuple[Question, int]]:
