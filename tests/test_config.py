@@ -126,6 +126,16 @@ def test_overrides_are_yaml(override: str, path: str, value: object) -> None:
     assert type(config) is type(value)
 
 
+def test_what_is_wrong_is_said_of_where_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "gag.yaml"
+    path.write_text("readout: {batch_size: 2}", "utf-8")
+    with pytest.raises(ConfigError, match=r"^--set: unknown key readout.slotz"):
+        load_config(path, overrides=["readout.slotz=3"])
+    path.write_text("readout: {slotz: 2}", "utf-8")
+    with pytest.raises(ConfigError, match=r"gag.yaml: unknown key readout.slotz"):
+        load_config(path, overrides=["readout.batch_size=3"])
+
+
 @pytest.mark.parametrize("override", ["slots", "=4", " =4", ""])
 def test_an_override_without_key_or_value_is_refused(override: str) -> None:
     assert "is not key=value" in refused(override)
@@ -147,7 +157,7 @@ def test_an_override_that_is_not_yaml_is_refused(value: str) -> None:
     ],
 )
 def test_an_unknown_key_comes_with_the_nearest_known_one(key: str, expected: str) -> None:
-    assert refused(f"{key}=1") == f"the configuration: {expected}"
+    assert refused(f"{key}=1") == f"--set: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +205,8 @@ def test_every_problem_is_told_at_once() -> None:
     [
         ("readout: [1, 2", "gag.yaml line 1: not YAML"),
         ("a: 1\nb: {c\n", "gag.yaml line 3: not YAML"),
+        ("readout: {slots: 2}\nexpert: {}\nreadout: {parts: 2}", "gag.yaml line 3: readout is there twice."),
+        ("readout:\n  slots: 2\n  slots: 3", "gag.yaml line 3: slots is there twice."),
         ("- preset", "gag.yaml: a list, not keys and values"),
         ("seed: 2024-13-45", "gag.yaml: not YAML (month must be in 1..12)"),
         ("a: \x07", "gag.yaml: not YAML"),

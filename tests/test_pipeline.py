@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gag.domain import load_module
-from gag.errors import BusyError, ConfigError, InputError, ModelError, RunError
+from gag.errors import BusyError, ConfigError, GagError, InputError, ModelError, RunError
 from gag.models.loading import load_causal_lm
 from gag.pipeline import Build
 from gag.records import write_jsonl
@@ -386,6 +386,39 @@ def test_a_second_build_at_once_is_refused(again: Path) -> None:
     assert snapshot(again) == before
     with FileLock(again / "runs" / "polymers.lock"):
         assert build(again).worked == set()
+
+
+@pytest.mark.parametrize(
+    ("choices", "align", "message"),
+    [
+        ((), "[", "line 1"),
+        (("readout.layers=[-40]",), None, "readout.layers has -40"),
+        (("models.base.source=gone",), None, "gone"),
+        (("models.encoder.source=gone",), None, "gone"),
+        (("alignment.max_length=8",), None, "Question 'alloy0' alone is longer"),
+        (("readout.max_new_tokens=5000",), None, "Question 'alloy0': The expert's prompt has"),
+    ],
+)
+def test_what_a_later_step_refuses_is_refused_before_the_first(
+    fresh: Path, choices: tuple[str, ...], align: str | None, message: str
+) -> None:
+    sources = {}
+    if align is not None:
+        (fresh / "align.jsonl").write_text(align, "utf-8")
+        sources["align_qa"] = fresh / "align.jsonl"
+    with pytest.raises(GagError, match=message):
+        build(fresh, *choices, **sources)
+    assert not list((fresh / "runs" / "alloys").glob("expert-*/adapter"))
+
+
+def test_an_adapter_says_which_model_it_was_made_on(again: Path) -> None:
+    (adapter,) = (again / "runs" / "alloys").glob("expert-*/adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({**settings, "base_model_name_or_path": "another"}), "utf-8"
+    )
+    told = build(again, name="law", qa=again / "qa.jsonl", expert=str(adapter))
+    assert any(note.endswith("made on another: is that small?") for step, _, _, note in told if step == "expert")
 
 
 def test_an_expert_that_exists_already(again: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gag.atomic import new_file
-from gag.config import DomainConfig
+from gag.config import DomainConfig, ModelConfig
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
 from gag.errors import DomainError, ModelError
 from gag.models.base import Base
@@ -27,6 +28,7 @@ from gag.models.expert import Expert
 from gag.models.experts import with_adapter
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
+from gag.preflight import check_ahead
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question, content_hash, questions_hash
@@ -71,8 +73,11 @@ class Build:
     def __post_init__(self) -> None:
         self.workspace = self.workspace.of(self.name)
 
-    def expert(self) -> TrainedExpert:
-        """Train the domain's expert, or take the one that exists already."""
+    def expert(self, *, ahead: bool = False) -> TrainedExpert:
+        """Train the domain's expert, or take the one that exists already.
+
+        `ahead` refuses before the training what later steps would refuse (`preflight.check_ahead`).
+        """
         given = self.sources.expert or self._domain.expert
         if given is not None:
             return self._existing_expert(given)
@@ -94,6 +99,8 @@ class Build:
         )
         folder = self._step_folder("expert", key)
         kept = (folder / (ADAPTER if config.expert.method == "lora" else MODEL)).is_dir()
+        if ahead and not kept:
+            self._check_ahead(config.models.expert)
         target = train_expert(
             loaded,
             ExpertData(self._prompts, self.questions, documents),
@@ -117,6 +124,7 @@ class Build:
         store = StateStore(self._step_folder("states", key))
         questions = [q.question for q in self.align_questions]
         if store.missing(questions):
+            self._check_ahead(self._model_of(expert))
             fill(store, self._expert_model(expert), questions, config.readout, self.on_progress)
         else:
             self.on_progress("states", 1, 1, "kept")
@@ -152,7 +160,7 @@ class Build:
 
         Brings about the expert and the states first, since its questions and their order are the projector's.
         """
-        store = self.states(self.expert())
+        store = self.states(self.expert(ahead=True))
         folder = self._aligned_folder("constant", store, None)
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("constant", 1, 1, "kept")
@@ -239,7 +247,7 @@ class Build:
 
     def module(self) -> DomainModule:
         """All steps, and the module folder at their end; an equal module already there is kept."""
-        expert = self.expert()
+        expert = self.expert(ahead=True)
         folder = self.projector(expert, self.states(expert))
         bank = self.prototypes()
         config = self.workspace.config
@@ -280,8 +288,10 @@ class Build:
             weights = path / "adapter_model.safetensors"
             if not weights.is_file():
                 raise ModelError(f"The adapter {path} has no adapter_model.safetensors.", "Save it as safetensors.")
-            self.on_progress("expert", 1, 1, f"adapter {given}")
             settings = (path / "adapter_config.json").read_text("utf-8")
+            made_on = _made_on(settings)
+            other = f", made on {made_on}: is that {models.expert.source}?" if made_on != models.expert.source else ""
+            self.on_progress("expert", 1, 1, f"adapter {given}{other if made_on else ''}")
             dtype = str(loaded.model.dtype)
             key = content_hash("adapter", loaded.fingerprint, dtype, settings, weights.read_bytes().hex())
             return TrainedExpert(models.expert.source, loaded.revision, path, key)
@@ -296,9 +306,14 @@ class Build:
         return self._load_expert(expert) if expert.adapter is None else self._expert_base
 
     def _load_expert(self, expert: TrainedExpert) -> LoadedModel:
-        config = self.workspace.config.models.expert
-        chosen = config.model_copy(update={"source": expert.source, "revision": expert.revision})
-        return load_causal_lm(chosen, root=self.workspace.root)
+        return load_causal_lm(self._model_of(expert), root=self.workspace.root)
+
+    def _model_of(self, expert: TrainedExpert) -> ModelConfig:
+        update = {"source": expert.source, "revision": expert.revision}
+        return self.workspace.config.models.expert.model_copy(update=update)
+
+    def _check_ahead(self, expert: ModelConfig) -> None:
+        check_ahead(self.workspace.config, self._prompts, self.align_questions, expert, root=self.workspace.root)
 
     def _expert_model(self, expert: TrainedExpert) -> Expert:
         loaded = self._load_expert(expert)
@@ -422,6 +437,14 @@ def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel)
     prompts = Prompts(config.prompts, FIELD, "")
     plain = Expert(expert.model, expert.tokenizer, prompts)
     return Pretraining(base, plain, expert.fingerprint, prompts, config, shipped_texts())
+
+
+def _made_on(settings: str) -> str | None:
+    """The model that an adapter's settings (adapter_config.json) name as its own, if they do."""
+    with suppress(ValueError, AttributeError):
+        named = json.loads(settings).get("base_model_name_or_path")
+        return named if isinstance(named, str) else None
+    return None
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:

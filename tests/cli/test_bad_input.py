@@ -25,7 +25,7 @@ FILES = {
     "no answer": (lines({"id": "a", "question": "what?"}), "'a' has no answer"),
     "same id": (lines(ROW, ROW), "line 2: the id 'a' is already used in line 1"),
     "long answer": (lines({**ROW, "answers": ["y" * 9000]}), "The answer of 'a' has 9001 tokens"),
-    "long question": (lines({**ROW, "question": "y" * 9000}), "Question 'a' alone is longer"),
+    "long question": (lines({**ROW, "question": "y" * 9000}), "Question 'a': The expert's prompt has"),
 }
 
 

@@ -102,7 +102,7 @@ def test_loading_again_and_removing(place: Path, gag: Gag) -> None:
         (["follow", "films", "Nobody Here", "directed_by"], "is no entity of the graph films", "IRI"),
         (["follow", "films", "Salt", "directed"], "Did you mean directed_by?", "walks it backwards"),
         (["follow", "films", "Salt", "starred", "--picture", "p.png"], "is no name for the picture", ".svg"),
-        (["follow", "films", "Salt", "starred", "--set", "rog.hops=0"], "rog.hops", "configuration.md"),
+        (["follow", "films", "Salt", "starred", "--set", "rog.hops=0"], "rog.hops", "gag init"),
         (["remove", "fims"], "There is no graph 'fims'", "gag graph load"),
     ],
 )

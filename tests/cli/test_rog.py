@@ -129,7 +129,7 @@ def test_measuring(place: Path, gag: Gag, tmp_path: Path) -> None:
         (
             ["rog", "train", "films", "--questions", "../qa.jsonl", "--set", "rog.hops=0"],
             "rog.hops",
-            "configuration.md",
+            "gag init",
         ),
     ],
 )

@@ -56,5 +56,5 @@ def align(
 
 
 def _states_and_projector(build: Build) -> Path:
-    expert = build.expert()
+    expert = build.expert(ahead=True)
     return build.projector(expert, build.states(expert))

@@ -115,6 +115,7 @@ def _tried(model: ModelConfig, load: Any, role: str) -> dict[str, Any]:
 
 def _described(loaded: LoadedModel, *, causal: bool) -> dict[str, Any]:
     from gag.models.chat import turn_end
+    from gag.models.sizes import context_of
 
     model, tokenizer = loaded.model, loaded.tokenizer
     parameter = next(model.parameters())
@@ -123,7 +124,7 @@ def _described(loaded: LoadedModel, *, causal: bool) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": str(parameter.device),
-        "context": getattr(model.config, "max_position_embeddings", None),
+        "context": context_of(model.config),
     }
     if causal:
         template = tokenizer.chat_template

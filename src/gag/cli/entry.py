@@ -65,6 +65,9 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, typer.Abort):
         say_error("Nothing was done: no answer was given.", "Give the answer as an option instead.")
         return 1
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        say_error(f"{error.strerror or error}{_place(error)}.", "Name another file or folder.")
+        return 2
     if _disk_is_full(error):
         say_error(f"There is no space left on the device{_place(error)}.", _DISK)
     elif isinstance(error, OSError):

@@ -48,16 +48,33 @@ def read_yaml(path: Path, hint: str = "Make a workspace with: gag init FOLDER") 
     return parse_yaml(text, str(path))
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that is written twice, whose first value would silently be lost."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
 def parse_yaml(text: str, origin: str) -> dict[str, Any]:
     """YAML text as keys and values; raises ConfigError that names `origin` and the line."""
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, Loader=_OnceLoader)  # a SafeLoader
     except RecursionError:
         raise ConfigError(f"{origin}: nested too deeply.", "Mend it.") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         problem = str(getattr(error, "problem", error)).splitlines()[0]
+        if isinstance(error, yaml.constructor.ConstructorError) and problem.endswith("is there twice"):
+            raise ConfigError(f"{origin}{where}: {problem}.", "Put what both say into one of them.") from None
         raise ConfigError(f"{origin}{where}: not YAML ({problem}).", "Mend it.") from None
     if tree is None:
         return {}

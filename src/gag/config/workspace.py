@@ -167,11 +167,23 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
         tree = read_yaml(Path(path))
     nothing: dict[str, Any] = {}
     over = reduce(merged, map(override_tree, overrides), nothing)
-    tree = merged(settings_under(tree, over), over)
+    origin = str(path) if path is not None else "the configuration"
+    whole = _on_preset(merged(settings_under(tree, over), over), preset)
+    try:
+        return parse_config(whole, origin=origin)
+    except ConfigError:
+        if over:
+            parse_config(_on_preset(tree, preset), origin=origin)  # what is wrong without them is said of the file
+        return parse_config(whole, origin="--set" if over else origin)
+
+
+def _on_preset(tree: dict[str, Any], preset: str | None) -> dict[str, Any]:
+    """`tree` over the preset that is given, or that it names itself."""
     name = preset if preset is not None else tree.get("preset")
-    if name is not None:
-        tree = merged(_preset_tree(str(name)), {**tree, "preset": name})
-    return parse_config(tree, origin=str(path) if path is not None else "the configuration")
+    return tree if name is None else merged(_preset_tree(str(name)), {**tree, "preset": name})
+
+
+_EVERY_KEY = "gag init FOLDER writes a file with every key, each explained."
 
 
 def settings_under(tree: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +206,7 @@ def parse_config(tree: Mapping[str, Any], *, origin: str) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         problems = explained(error, Config)
-        raise ConfigError(f"{origin}: " + "; ".join(problems), "docs/configuration.md lists every key.") from None
+        raise ConfigError(f"{origin}: " + "; ".join(problems), _EVERY_KEY) from None
     try:
         json.dumps(config.model_dump(), ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:

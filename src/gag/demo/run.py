@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gag.atomic import new_file
 from gag.config import FILE_NAME, Config, DomainConfig, load_config
 from gag.demo.labs import LABS, Lab, general_sample, load_lab, seen_by_projector
 from gag.errors import ConfigError, RunError
@@ -38,6 +39,15 @@ FAST_DOCUMENTS = 8
 TEST_QUESTIONS, FAST_QUESTIONS = 124, 24
 """Test questions a lab, half of them about facts that the projector never saw."""
 GENERAL_QUESTIONS = 40
+
+
+def _says(file: Path, config: Config) -> bool:
+    """Whether a gag.yaml makes just these choices, however it is written."""
+    try:
+        there = load_config(file)
+    except ConfigError:
+        return False
+    return there.model_dump(exclude={"preset"}) == config.model_dump(exclude={"preset"})
 
 
 @dataclass
@@ -88,7 +98,9 @@ class Demo:
             for fast in (False, True)
         }
         file = self.folder / FILE_NAME
-        if file.is_file() and file.read_text("utf-8") not in map(commented_yaml, configs.values()):
+        written = file.read_text("utf-8") if file.is_file() else None
+        own = written is None or written in map(commented_yaml, configs.values())
+        if not own and not _says(file, configs[self.fast]):
             raise ConfigError(
                 f"{file} is not the demo's own: another workspace, or changed since.",
                 "Name another folder: gag demo FOLDER; or remove this one.",
@@ -96,7 +108,9 @@ class Demo:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, lab in labs.items():
             lab.write(self.folder / "data" / name)
-        file.write_text(commented_yaml(configs[self.fast]), encoding="utf-8")
+        if own:
+            with new_file(file) as partial:
+                partial.write_text(commented_yaml(configs[self.fast]), encoding="utf-8")
         return Workspace(self.folder, configs[self.fast])
 
     def _build(self, workspace: Workspace, lab: Lab) -> Path:

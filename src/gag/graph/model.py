@@ -16,6 +16,7 @@ from gag.models import chat
 from gag.models.base import stop_ids
 from gag.models.chat import EncodedPrompt
 from gag.models.decoding import DecodeOptions, decode, left_padded
+from gag.models.sizes import context_of
 
 TOGETHER = 16
 """Questions computed at once."""
@@ -37,7 +38,7 @@ class PathModel:
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer, self.speller = model, tokenizer, Speller(tokenizer)
         self._stop = stop_ids(model, tokenizer)
-        self._context = int(getattr(model.config, "max_position_embeddings", None) or 2**31)
+        self._context = context_of(model.config) or 2**31
 
     def plan(self, marked: Sequence[str], grounds: Sequence[NextSteps], beams: int) -> list[list[Plan]]:
         """Plans of questions whose entity is in brackets, best first; raises InputError for one that is too long."""

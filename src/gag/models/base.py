@@ -22,6 +22,7 @@ from gag.models.decoding import DecodeOptions, decode, decode_stream, forward, l
 from gag.models.head import frozen_head_kl, frozen_head_nll, logits_kl, logits_nll, plain_head
 from gag.models.injection import inject
 from gag.models.loading import LoadedModel
+from gag.models.sizes import context_of, plain_attention
 from gag.prompts import Message
 from gag.records import content_hash
 
@@ -61,7 +62,7 @@ class Base:
         table: Any = model.get_input_embeddings()
         self.table, self.hidden_size = table, int(table.weight.shape[1])
         self._head = plain_head(model)
-        self._can_split = _all_layers_plain(model)
+        self._can_split = plain_attention(model.config)
         self._stop = stop_ids(model, tokenizer)
 
     @classmethod
@@ -78,7 +79,7 @@ class Base:
     @property
     def context(self) -> int:
         """Tokens the model can hold, prompt and answer together."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 2**31)
+        return context_of(self.model.config) or 2**31
 
     def encode(self, messages: Sequence[Message], *, room: int = 0) -> EncodedPrompt:
         """Token ids of a prompt; raises InputError when they and `room` more do not fit the context."""
@@ -232,10 +233,3 @@ def _joined(prefixes: Sequence[Prefix], model: PreTrainedModel) -> tuple[Dynamic
     for layer in range(joined.shape[1]):
         cache.update(joined[0, layer], joined[1, layer], layer)
     return cache, mask
-
-
-def _all_layers_plain(model: PreTrainedModel) -> bool:
-    kinds = getattr(model.config, "layer_types", None)
-    if kinds is not None:
-        return all(kind == "full_attention" for kind in kinds)
-    return getattr(model.config, "sliding_window", None) is None

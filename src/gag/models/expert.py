@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from gag.config import ReadoutConfig
 from gag.errors import ConfigError, InputError
@@ -18,6 +18,7 @@ from gag.models.base import stop_ids
 from gag.models.chat import EncodedPrompt
 from gag.models.decoding import DecodeOptions, decode, left_padded, prompt_states
 from gag.models.readout import pool
+from gag.models.sizes import context_of, layers_of
 from gag.prompts import Prompts
 
 
@@ -49,13 +50,7 @@ class Expert:
     def encode(self, question: str, *, room: int = 0) -> EncodedPrompt:
         """The expert's prompt for a question; raises InputError when it and `room` do not fit its context."""
         prompt = chat.encode(self.prompts.expert(question), self.tokenizer)
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        if context and len(prompt.ids) + room > context:
-            raise InputError(
-                f"The expert's prompt has {len(prompt.ids)} tokens; with {room} for the background that is more than "
-                f"its context of {context}.",
-                "Shorten the question, or lower readout.max_new_tokens.",
-            )
+        check_prompt(prompt, self.model.config, room)
         return prompt
 
     def read(self, questions: Sequence[str], config: ReadoutConfig) -> list[Reading]:
@@ -99,13 +94,7 @@ class Expert:
         return [readings[i] for i in range(len(whole))]
 
     def _check_layers(self, config: ReadoutConfig) -> None:
-        layers = int(self.model.config.get_text_config().num_hidden_layers)
-        wrong = [i for i in config.layers if not -layers - 1 <= i <= layers]
-        if wrong:
-            raise ConfigError(
-                f"readout.layers has {wrong[0]}, but the expert has hidden states 0 to {layers} (-1 to -{layers + 1}).",
-                "Choose layers that it has: readout.layers in gag.yaml.",
-            )
+        check_layers(config, self.model.config)
 
     def _read_batch(
         self, prompts: Sequence[EncodedPrompt], questions: Sequence[str], config: ReadoutConfig
@@ -128,6 +117,28 @@ class Expert:
             )
             for row in rows
         ]
+
+
+def check_layers(readout: ReadoutConfig, model: PreTrainedConfig) -> None:
+    """Refuse layers that a model of this config does not have; raises ConfigError."""
+    layers = layers_of(model)
+    wrong = [i for i in readout.layers if not -layers - 1 <= i <= layers]
+    if wrong:
+        raise ConfigError(
+            f"readout.layers has {wrong[0]}, but the expert has hidden states 0 to {layers} (-1 to -{layers + 1}).",
+            "Choose layers that it has: readout.layers in gag.yaml.",
+        )
+
+
+def check_prompt(prompt: EncodedPrompt, model: PreTrainedConfig, room: int) -> None:
+    """Refuse a prompt that does not fit an expert's context with `room` to spare; raises InputError."""
+    context = context_of(model)
+    if context and len(prompt.ids) + room > context:
+        raise InputError(
+            f"The expert's prompt has {len(prompt.ids)} tokens; with {room} for the background that is more than "
+            f"its context of {context}.",
+            "Shorten the question, or lower readout.max_new_tokens.",
+        )
 
 
 def _question_seed(seed: int, question: str) -> int:

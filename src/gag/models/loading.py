@@ -95,6 +95,21 @@ def load_tokenizer(config: ModelConfig, *, root: Path | None = None) -> PreTrain
         return _tokenizer(folder, where)
 
 
+def load_description(
+    config: ModelConfig, *, root: Path | None = None, causal: bool = True
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """A model's config and tokenizer, without its weights. Raises ModelError."""
+    folder, _ = _resolve(config.source, config.revision, root)
+    where = f"The model {config.source}"
+    with _said_plainly(where), quiet_transformers():
+        found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if causal:
+            _check_causal(found, where)
+        tokenizer = _tokenizer(folder, where)
+        _pad(tokenizer, found, where)
+        return found, tokenizer
+
+
 def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedModel:
     device = choose_device(config.device)
     dtype, reason = choose_dtype(config.dtype, device)

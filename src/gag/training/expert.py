@@ -27,6 +27,7 @@ from gag.memory import give_back
 from gag.models import chat
 from gag.models.attention import training_attention
 from gag.models.loading import LoadedModel
+from gag.models.sizes import context_of
 from gag.progress import Progress, silent
 from gag.prompts import Message, Prompts
 from gag.records import Document, Question
@@ -85,7 +86,7 @@ def train_expert(
     target = out / (ADAPTER if config.method == "lora" else MODEL)
     if target.is_dir():
         return target
-    context = getattr(loaded.model.config, "max_position_embeddings", None) or config.max_length
+    context = context_of(loaded.model.config) or config.max_length
     fitting = config.model_copy(update={"max_length": min(config.max_length, context)})
     pairs = sft_examples(data, loaded.tokenizer, fitting)
     pieces = _pretraining_pieces(data.documents, loaded.tokenizer, config) if config.pretrain_epochs else []
@@ -334,13 +335,16 @@ def _save(model: Any, weights: dict[str, torch.Tensor] | None, loaded: LoadedMod
     if state.is_main_process:
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        if target.name == MODEL:
-            model.save_pretrained(str(partial), state_dict=weights)
-            loaded.tokenizer.save_pretrained(str(partial))
-        else:
-            for adapter in model.peft_config.values():
-                adapter.base_model_name_or_path = loaded.source  # not the folder where it lies on this machine
-            model.save_pretrained(str(partial), state_dict=weights, save_embedding_layers=False)
-            (partial / "README.md").unlink(missing_ok=True)  # the library's form, with that folder in it
-        partial.rename(target)
+        try:
+            if target.name == MODEL:
+                model.save_pretrained(str(partial), state_dict=weights)
+                loaded.tokenizer.save_pretrained(str(partial))
+            else:
+                for adapter in model.peft_config.values():
+                    adapter.base_model_name_or_path = loaded.source  # not the folder where it lies on this machine
+                model.save_pretrained(str(partial), state_dict=weights, save_embedding_layers=False)
+                (partial / "README.md").unlink(missing_ok=True)  # the library's form, with that folder in it
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     state.wait_for_everyone()

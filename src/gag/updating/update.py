@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gag.domain import DomainModule, load_module
 from gag.errors import ConfigError, DomainError, InputError, RunError
 from gag.models.base import Base
 from gag.models.experts import ExpertPool
+from gag.models.fingerprint import frozen
 from gag.models.loading import load_causal_lm
 from gag.progress import Progress, silent
 from gag.sources import Material, Sources
@@ -235,12 +236,14 @@ class Update:
 
     def _learn(self, present: DomainModule, done: Updated, force: bool) -> None:
         config = self.workspace.config
-        with self._timed("train"):
-            base = Base.from_loaded(load_causal_lm(config.models.base, root=self.workspace.root))
-            candidate = Candidate(self.workspace, present, done.plan, self.on_progress).module(base)
-        done.folder = candidate.folder.parent
-        with self._timed("measure"):
-            done.measured = self._measured(base, present, candidate, done)
+        with ExitStack() as stack:
+            with self._timed("train"):
+                base = Base.from_loaded(load_causal_lm(config.models.base, root=self.workspace.root))
+                stack.enter_context(frozen(base.model, "the base"))
+                candidate = Candidate(self.workspace, present, done.plan, self.on_progress).module(base)
+            done.folder = candidate.folder.parent
+            with self._timed("measure"):
+                done.measured = self._measured(base, present, candidate, done)
         done.refused = refusals(done.measured, config.update, done.plan.dropped)
         done.module, done.forced = present, force and bool(done.refused)
         if not done.refused or force:
