@@ -67,7 +67,7 @@ def scatter_chart(series: Series, reference: str) -> str:
         _line(x(t), bottom, x(t), bottom + 4, "axisline") + _text(x(t), bottom + 17, f"{t:g}", "tick mid")
         for t in decades
     ]
-    labels = _apart([(x(p.x or 1.0), y(p.value)) for p in series.points])
+    labels = apart([(x(p.x or 1.0), y(p.value)) for p in series.points])
     for point, label_y in zip(series.points, labels, strict=True):
         at, up = x(point.x or 1.0), y(point.value)
         kind = point.kind(reference)
@@ -171,14 +171,14 @@ def _frame() -> tuple[float, float, float, float]:
     return _PLOT_LEFT, WIDTH - _PLOT_RIGHT, _PLOT_TOP, _PLOT_TOP + _PLOT_HEIGHT
 
 
-def _apart(places: Sequence[tuple[float, float]]) -> list[float]:
-    """Heights of the labels of points at `places`, moved so that labels near in x do not lie on each other."""
+def apart(places: Sequence[tuple[float, float]], *, wide: float = 84, high: float = 13) -> list[float]:
+    """Heights of the labels of points at `places`, moved down so that labels of that size do not lie on each other."""
     heights = [y for _, y in places]
     for i in sorted(range(len(places)), key=lambda i: places[i][1]):
         for j in sorted(range(len(places)), key=lambda j: heights[j]):
             near = places[j][1] < places[i][1] or (places[j][1] == places[i][1] and j < i)
-            if near and abs(places[i][0] - places[j][0]) < 84 and heights[i] - heights[j] < 13:
-                heights[i] = heights[j] + 13
+            if near and abs(places[i][0] - places[j][0]) < wide and heights[i] - heights[j] < high:
+                heights[i] = heights[j] + high
     return heights
 
 

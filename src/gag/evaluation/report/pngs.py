@@ -9,6 +9,7 @@ from typing import Any
 from gag.atomic import new_file
 from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.found import Found
+from gag.evaluation.report.charts import apart
 from gag.evaluation.report.series import Point, Series, bars, cost_and_quality, curves
 from gag.evaluation.routing_tables import PrototypeMap, RoutingResult
 
@@ -67,10 +68,24 @@ def _scatter(place: Any, series: Series, reference: str) -> None:
     for point in series.points:
         _interval(place, point.x, point)
         place.plot([point.x], [point.value], "o", color=COLOURS[point.kind(reference)], markersize=6)
-        place.annotate(point.label, (point.x, point.value), (6, 3), textcoords="offset points", fontsize=7.5)
     place.set_xscale("log")
-    place.margins(x=0.18)
+    place.margins(x=0.3)
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    place.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    place.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    place.xaxis.set_minor_formatter(NullFormatter())
     _axes(place, series.x_name, series.measure)
+    place.figure.canvas.draw()  # only then the places of points on the page are known
+    in_points = 72 / place.figure.dpi
+    dots = [place.transData.transform((point.x, point.value)) * in_points for point in series.points]
+    heights = apart([(x, -y) for x, y in dots], wide=50, high=8.5)
+    for point, (_, y), height in zip(series.points, dots, heights, strict=True):
+        moved = (6, 3 - height - y)
+        leader = {"arrowstyle": "-", "color": "#a3acb8", "linewidth": 0.6} if abs(moved[1] - 3) > 6 else None
+        place.annotate(
+            point.label, (point.x, point.value), moved, textcoords="offset points", fontsize=7, arrowprops=leader
+        )
 
 
 def _curve(place: Any, series: Series, reference: str) -> None:
