@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from benchmarks import alignment, latency, readout
+from benchmarks import alignment, latency, readout, routing
 from benchmarks.measure import Row, machine, report
-from gag.config import Config
+from gag.config import Config, RouterConfig
 from gag.models.base import Base
 from gag.models.expert import Expert
 from gag.models.loading import LoadedModel
 from gag.prompts import Prompts
+from gag.routing.encoder import Encoder
+from gag.routing.prototypes import general_questions
 from gag.testing import byte_tokenizer
 
 SHARED = {"vocab_size": 151936, "head_dim": 128, "num_key_value_heads": 8, "max_position_embeddings": 40960}
@@ -47,11 +49,12 @@ EXACT_LAYERS = 4
 
 @dataclass(frozen=True)
 class Plans:
-    """The sizes of the three benchmarks; as on a CPU."""
+    """The sizes of the benchmarks; as on a CPU."""
 
     readout: readout.Plan = field(default_factory=readout.Plan)
     alignment: alignment.Plan = field(default_factory=alignment.Plan)
     latency: latency.Plan = field(default_factory=latency.Plan)
+    routing_rounds: int = 30
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def main() -> None:
 
 
 def gpu_rows(device: torch.device, described: dict[str, Any]) -> list[Row]:
-    """Readout, alignment and latency, one after the other."""
+    """Readout, alignment, latency and routing, one after the other."""
     base, expert = (random_model(shape, device, torch.bfloat16) for shape in (BASE, EXPERT))
     return measured(base, expert, described, Plans()) + exact_rows(device)
 
@@ -77,10 +80,14 @@ def measured(base: LoadedModel, expert: LoadedModel, described: dict[str, Any], 
     """The rows of the CPU's benchmarks for these models; the expert is the encoder too, as in the paper."""
     questions = readout.lab_questions(plans.readout.questions)
     reader = readout.endless(Expert(expert.model, expert.tokenizer, Prompts(Config().prompts, "vaccine adjuvants")))
+    encoder = Encoder.from_loaded(expert, RouterConfig())
+    routed = [question.question for question in general_questions(RouterConfig(), None)]
     rows = {
         "readout": readout.readout_rows(reader, questions, plans.readout, described),
         "alignment": alignment.alignment_rows(Base.from_loaded(base), plans.alignment, described),
         "latency": latency.latency_rows(latency.Models(base, expert, expert), questions, plans.latency),
+        "routing": routing.forward_rows(encoder, routed, plans.routing_rounds)
+        + routing.matching_rows(encoder, 2 * plans.routing_rounds),
     }
     return [{**row, "what": f"{name}: {row['what']}"} for name, part in rows.items() for row in part]
 

@@ -99,9 +99,21 @@ def matching_rows(encoder: Encoder, rounds: int) -> list[Row]:
 
 
 def medians(rounds: int, *calls: Callable[[int], object]) -> list[float]:
-    """Median seconds of each call."""
+    """Median seconds of each call, of a GPU's work too."""
     with torch.no_grad():
-        return [statistics.median(taken) for taken in alternating(rounds, *calls, warm=WARM)]
+        return [statistics.median(taken) for taken in alternating(rounds, *map(_to_its_end, calls), warm=WARM)]
+
+
+def _to_its_end(call: Callable[[int], object]) -> Callable[[int], object]:
+    """`call`, and what it set a GPU to do."""
+    if not torch.cuda.is_available():
+        return call
+
+    def whole(turn: int) -> None:
+        call(turn)
+        torch.cuda.synchronize()
+
+    return whole
 
 
 def random_banks(count: int, dimension: int) -> dict[str, Tensor]:

@@ -220,11 +220,12 @@ def test_the_gpu_rows_on_a_tiny_model_of_the_same_kind() -> None:
         readout.Plan(questions=40, tokens=2, cached=1, uncached=1, rounds=1),
         alignment.Plan(prompts=2, before=9, answer=4, rounds=1),
         latency.Plan(rounds=1, questions=1, tokens=2, generate_rounds=1),
+        routing_rounds=1,
     )
     rows = gpu.measured(base, small, LIMITS, plans)
     names = [row["what"].partition(":")[0] for row in rows]
     assert len({row["what"] for row in rows}) == len(rows)
-    assert set(names) == {"readout", "alignment", "latency"}
+    assert set(names) == {"readout", "alignment", "latency", "routing"}
 
 
 def test_the_gpu_shapes_are_the_paper_s() -> None:
