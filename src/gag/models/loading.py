@@ -183,8 +183,8 @@ def _check_folder(folder: Path, source: str) -> None:
     if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
         raise ModelError(
             f"{source} is a PEFT adapter, not a whole model.",
-            "Name its base model here, and the adapter's folder as domains.<name>.expert (or gag build --expert); one of the "
-            "hub comes into a folder with: hf download NAME --local-dir FOLDER",
+            "Name its base model here, and the adapter's folder as domains.<name>.expert (or gag build --expert); one "
+            "of the hub comes into a folder with: hf download NAME --local-dir FOLDER",
         )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{source} holds no model: config.json is missing.", "Name a folder saved by save_pretrained.")
