@@ -147,6 +147,20 @@ def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
     )
 
 
+def test_only_our_own_jsonl_leaves_questions_without_an_answer_out(small: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"id": "a", "question": "who?", "answers": []}, {"id": "b", "question": "what?", "answers": ["it"]}]
+    write_jsonl(tmp_path / "g.jsonl", rows)
+    small["general"] = {"mine": {"path": str(tmp_path / "g.jsonl"), "answered_only": True}}
+    place = open_place(parse_bench(small, origin="test"), tmp_path / "out")
+    assert [q.id for q in place.general["mine"].questions] == ["b"]
+    small["general"]["mine"]["format"] = "nq_open"
+    with pytest.raises(ConfigError, match="answered_only is for our own JSONL"):
+        parse_bench(small, origin="test")
+    del small["general"]["mine"]["format"], small["general"]["mine"]["answered_only"]
+    with pytest.raises(InputError, match="'a' has no answer"):
+        open_place(parse_bench(small, origin="test"), tmp_path / "out")
+
+
 def test_null_takes_a_set_of_a_shipped_bench_out(tmp_path: Path) -> None:
     file = tmp_path / "bench.yaml"
     file.write_text("{preset: here, domains: {medicine: null}, general: {nq_open: null, own: {path: own.jsonl}}}")

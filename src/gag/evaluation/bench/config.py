@@ -75,6 +75,14 @@ class GeneralSet(Section):
         False, description="Leave out questions of our own JSONL that have no answer, in place of refusing the file."
     )
 
+    @model_validator(mode="after")
+    def _own_only(self) -> GeneralSet:
+        if self.answered_only and self.format != "jsonl":
+            raise ValueError(
+                "answered_only is for our own JSONL (format: jsonl); the public sets' readers decide themselves"
+            )
+        return self
+
 
 class MainTable(Section):
     """Every method on every domain (paper table 1)."""

@@ -118,7 +118,7 @@ class Place:
 
 
 def _general_questions(given: GeneralSet) -> list[Question]:
-    if given.answered_only and given.format == "jsonl" and given.path is not None:
+    if given.answered_only and given.path is not None:
         return read_own(Path(given.path), answered_only=True)
     return read_dataset(given.format, given.path)
 
