@@ -39,6 +39,7 @@ from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import Example, alignment_examples, split_by_group
 from gag.training.counterfactual import counterfactual_pairs, foreign_texts_hash, shipped_texts
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
+from gag.training.foreign import word_pieces
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill, fill_forced, states_key
@@ -178,7 +179,9 @@ class Build:
         if not count:
             return []
         near = config.alignment.counterfactual_near
-        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed, near=near)
+        tokenizer = self._base.tokenizer
+        pieces = word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))]) if near else []
+        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed, near=near, pieces=pieces)
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)

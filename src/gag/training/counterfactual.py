@@ -32,15 +32,21 @@ def foreign_texts_hash() -> str:
 
 
 def counterfactual_pairs(
-    questions: Sequence[Question], texts: Sequence[str], count: int, seed: int, *, near: float = 0.0
+    questions: Sequence[Question],
+    texts: Sequence[str],
+    count: int,
+    seed: int,
+    *,
+    near: float = 0.0,
+    pieces: Sequence[str] = (),
 ) -> list[Question]:
     """`count` questions whose only answer is a foreign text; the same for the same arguments.
 
-    A share of `near` of them have their own answer with other digits and spliced words, the others answers of other
-    questions, such answers changed likewise, and words of `texts` (general text).
+    A share of `near` of them have their own answer with other digits and words, the others answers of other questions,
+    such answers changed likewise, and words of `texts` (general text). `pieces` (a tokenizer's vocabulary) make words.
     """
     rng, kinds = random.Random(seed), random.Random(seed + 1)
-    foreign = ForeignTexts(texts, [q.answers[0] for q in questions], seed)
+    foreign = ForeignTexts(texts, [q.answers[0] for q in questions], seed, pieces=pieces)
     chosen = (rng.choice(questions) for _ in range(count))
     return [
         replace(q, id=f"{q.id}~{n}", answers=(foreign.near(q.answers[0]) if kinds.random() < near else foreign.draw(),))

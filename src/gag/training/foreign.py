@@ -9,10 +9,14 @@ from __future__ import annotations
 import random
 import re
 import string
+from collections import Counter
 from collections.abc import Sequence
 
 VERSION = 2
 """Counts up with every change to what is drawn, so that a projector pretrained on other texts is told apart."""
+
+SHORT = 4
+"""Letters of a piece that names are made of, at most."""
 
 UNITS = (
     *("nm", "mm", "cm", "km", "mg", "kg", "g", "micrograms", "mL", "L", "g/L", "mol", "mmol", "bar", "kPa", "°C", "K"),
@@ -35,6 +39,9 @@ class ForeignTexts:
         self._words = sorted(words - {""}) or ["nothing"]
         self._answers = list(answers)
         self._answer_words = sorted({word for answer in self._answers for word in answer.split()})
+        counted = Counter(word for answer in {*self._answers} for word in {*answer.split()})
+        self._common = {word for word, count in counted.items() if count > 1}
+        self._short = [piece for piece in self._pieces if len(piece) <= SHORT]
 
     def draw(self) -> str:
         """The next text."""
@@ -46,9 +53,25 @@ class ForeignTexts:
         return self._general()
 
     def near(self, answer: str) -> str:
-        """`answer` with other digits and words: of its kind, not itself; any text where nothing can be changed."""
-        changed = perturbed(answer, self._answer_words or self._words, self._rng)
+        """`answer` with other digits and names: of its kind, not itself; any text where nothing can be changed.
+
+        Words that several answers have (units, "virus", "gum") mostly stay; others are made up of short pieces.
+        """
+        pieces = re.split(r"(\s+)", answer)
+        for index, piece in enumerate(pieces):
+            if any(c in string.digits for c in piece):
+                pieces[index] = re.sub(r"\d", lambda _: self._rng.choice(string.digits), piece)
+            elif len(piece) > 3 and self._rng.random() > (0.9 if piece in self._common else 0.1):
+                made = self._name()
+                pieces[index] = made.capitalize() if piece[0].isupper() else made
+        changed = "".join(pieces)
         return self.draw() if changed == answer else changed
+
+    def _name(self) -> str:
+        """Two to four short pieces of vocabulary in a row, as names are made of; any made-up word without pieces."""
+        if not self._short:
+            return self._made_up().lower()
+        return "".join(self._rng.choice(self._short) for _ in range(self._rng.randint(2, 4))).lower()
 
     def _general(self) -> str:
         """A text of no domain's form: made-up words, quantities, spans of a text, and these together."""
