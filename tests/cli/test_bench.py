@@ -192,10 +192,11 @@ def test_the_papers_tables_in_the_workspace_one_stands_in(
         (["bench.yaml", "--quick", "--set", "domains=[adjuvant]"], "domains"),
         (["bench.yaml", "--quick", "--set", 'domains.adjuvant.limit="five"'], "limit"),
         (["bench.yaml", "--quick", "--set", "tables.depth.k=3"], "tables.depth.k"),
+        (["bench.yaml", "--out", "qa.jsonl"], "qa.jsonl is a file, not a folder"),
     ],
 )
 def test_rubbish(gag: Callable[..., Any], bench: Path, arguments: list[str], what: str) -> None:
-    ran = gag("bench", *arguments, "--out", "out", cwd=bench.parent)
+    ran = gag("bench", *(() if "--out" in arguments else ("--out", "out")), *arguments, cwd=bench.parent)
     assert ran.code in (1, 2)
     assert what in ran.error[0]
     assert "should not" not in ran.error[0]

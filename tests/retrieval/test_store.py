@@ -291,6 +291,11 @@ def test_without_lancedb_the_install_command_is_named(
 
 def test_a_store_that_cannot_be_written(tmp_path: Path, words: Words) -> None:
     (tmp_path / "store").write_text("a file")
+    with pytest.raises(InputError, match="store is a file, not a folder"):
+        built(tmp_path / "store", words())
+    (tmp_path / "store").unlink()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".lock").mkdir()
     with pytest.raises(RunError, match="could not be written"):
         built(tmp_path / "store", words())
 
