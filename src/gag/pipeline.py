@@ -39,7 +39,7 @@ from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import Example, alignment_examples, split_by_group
 from gag.training.counterfactual import counterfactual_pairs, foreign_texts_hash, shipped_texts
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
-from gag.training.foreign import word_pieces
+from gag.training.foreign import tokenizer_pieces
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill, fill_forced, states_key
@@ -73,6 +73,7 @@ class Build:
 
     def __post_init__(self) -> None:
         self.workspace = self.workspace.of(self.name)
+        self._checked: set[str] = set()
 
     def expert(self, *, ahead: bool = False) -> TrainedExpert:
         """Train the domain's expert, or take the one that exists already.
@@ -179,8 +180,7 @@ class Build:
         if not count:
             return []
         near = config.alignment.counterfactual_near
-        tokenizer = self._base.tokenizer
-        pieces = word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))]) if near else []
+        pieces = tokenizer_pieces(self._base.tokenizer) if near else []
         pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed, near=near, pieces=pieces)
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
@@ -316,7 +316,10 @@ class Build:
         return self.workspace.config.models.expert.model_copy(update=update)
 
     def _check_ahead(self, expert: ModelConfig) -> None:
-        check_ahead(self.workspace.config, self._prompts, self.align_questions, expert, root=self.workspace.root)
+        """Once for an expert: what was refused before its training is not looked for again before it is read."""
+        if expert.source not in self._checked:
+            check_ahead(self.workspace.config, self._prompts, self.align_questions, expert, root=self.workspace.root)
+            self._checked.add(expert.source)
 
     def _expert_model(self, expert: TrainedExpert) -> Expert:
         loaded = self._load_expert(expert)

@@ -86,6 +86,12 @@ def workspace_of(folder: Path) -> Path | None:
     return next((place for place in (whole, *whole.parents) if (place / FILE_NAME).is_file()), None)
 
 
+def current_workspace() -> Path | None:
+    """$GAG_WORKSPACE, else the nearest workspace at or above the current folder; None where there is none."""
+    named = os.environ.get("GAG_WORKSPACE")
+    return Path(named).expanduser() if named else workspace_of(Path.cwd())
+
+
 def open_workspace(
     folder: str | Path | None = None, *, preset: str | None = None, overrides: Iterable[str] = ()
 ) -> Workspace:
@@ -93,17 +99,12 @@ def open_workspace(
 
     Raises ConfigError where there is none or its file is wrong.
     """
-    named = folder or os.environ.get("GAG_WORKSPACE")
-    if named is not None:
-        root = Path(named).expanduser()
-        if not (root / FILE_NAME).is_file():
-            raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
-    else:
-        found = workspace_of(Path.cwd())
-        if found is None:
-            raise ConfigError(
-                f"There is no {FILE_NAME} in {Path.cwd()} or above it.",
-                "Make a workspace with: gag init FOLDER; or name one: --workspace FOLDER",
-            )
-        root = found
+    root = Path(folder).expanduser() if folder else current_workspace()
+    if root is None:
+        raise ConfigError(
+            f"There is no {FILE_NAME} in {Path.cwd()} or above it.",
+            "Make a workspace with: gag init FOLDER; or name one: --workspace FOLDER",
+        )
+    if not (root / FILE_NAME).is_file():
+        raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
     return Workspace(root, load_config(root / FILE_NAME, preset=preset, overrides=overrides))

@@ -6,7 +6,6 @@ does not stop the others; where no module is left of those there are, or it is t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,12 +85,10 @@ def attach_usable(workspace: Workspace, attach: Callable[[DomainModule], object]
 
 def workspace_or_defaults(folder: Path | None, overrides: Sequence[str]) -> tuple[Config, Path | None]:
     """The configuration and folder of the workspace, or the defaults and None where no workspace is named or found."""
-    from gag.config import FILE_NAME, load_config
-    from gag.workspace import open_workspace
+    from gag.config import load_config
+    from gag.workspace import current_workspace, open_workspace
 
-    here = Path.cwd()
-    found = any((parent / FILE_NAME).is_file() for parent in (here, *here.parents))
-    if folder is None and not os.environ.get("GAG_WORKSPACE") and not found:
+    if folder is None and current_workspace() is None:
         return load_config(overrides=overrides), None
     place = open_workspace(folder, overrides=overrides)
     return place.config, place.root

@@ -100,12 +100,11 @@ def _config(
 def _own_workspace(preset: str, overrides: list[str]) -> Path | None:
     """The workspace one stands in, for a shipped bench without domains of its own; None where the bench has some."""
     from gag.evaluation.bench.loading import bench_preset
-    from gag.workspace import workspace_of
+    from gag.workspace import current_workspace
 
     if bench_preset(preset).get("domains") or any(said.startswith(("workspace=", "domains")) for said in overrides):
         return None
-    named = os.environ.get("GAG_WORKSPACE")
-    found = Path(named) if named else workspace_of(Path.cwd())
+    found = current_workspace()
     if found is not None:
         note(f"Comparing in the workspace {found}.")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gag.config.section import Section
 
@@ -80,6 +80,8 @@ class ReadoutConfig(Section):
 class ProjectorConfig(Section):
     """The network from knowledge states into the base's embedding space (paper eq. for Pi_i)."""
 
+    later = ("pretrain_lengths",)
+
     kind: Literal["mlp", "gated_residual", "attention"] = Field(
         "mlp", description="mlp (the paper), gated_residual, or attention (pools a readout kept whole, pooling none)."
     )
@@ -126,14 +128,6 @@ class ProjectorConfig(Section):
         if self.pretrain_lengths and not self.pretrain_pairs:
             raise ValueError("pretrain_lengths are stages of a pretraining: they need pretrain_pairs above 0")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_unused_stages(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """No `pretrain_lengths` where there are none, so that what was made before there could be any keeps its key."""
-        tree: dict[str, Any] = handler(self)
-        if not self.pretrain_lengths:
-            tree.pop("pretrain_lengths", None)
-        return tree
 
 
 class GenerationConfig(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gag.config.answering import ProjectorConfig
 from gag.config.section import Section
@@ -51,6 +51,8 @@ class ExpertConfig(Section):
 class AlignmentConfig(Section):
     """How the projector is trained (paper section 3, stage two); base and expert stay frozen."""
 
+    later = ("counterfactual_near",)
+
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
     scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning-rate schedule.")
     warmup: float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
@@ -93,14 +95,6 @@ class AlignmentConfig(Section):
         if not (self.state_noise or dropout):
             free += ["accumulation", "batch_tokens"]
         return {**self.model_dump(), **{key: AlignmentConfig.model_fields[key].default for key in free}}
-
-    @model_serializer(mode="wrap")
-    def _without_unused_share(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """No `counterfactual_near` where there is none: what was made before there could be any keeps its key."""
-        tree: dict[str, Any] = handler(self)
-        if not self.counterfactual_near:
-            tree.pop("counterfactual_near", None)
-        return tree
 
 
 class UpdateConfig(Section):

@@ -201,13 +201,11 @@ _OTHERS = (
         "peak_memory_gb",
         "Most memory in use by the process: of the GPU where there is one, else resident.",
         "clock",
-        None,
-        0.0,
-        math.inf,
-        "",
-        2,
-        1.0,
-        "GB",
+        high=math.inf,
+        better="",
+        decimals=2,
+        scale=1.0,
+        unit="GB",
     ),
 )
 

@@ -90,8 +90,6 @@ def workspace_routing(place: Place, on_progress: Progress) -> tuple[RoutingResul
     """The workspace's own routes, on the domains' test questions and the general sets' questions."""
     table = place.config.tables.routing
     order = list(table.order if table and table.order else place.domains)
-    if unknown := [name for name in order if name not in place.domains]:
-        raise ConfigError(f"tables.routing.order names {unknown[0]}, which is not a domain.", "Mend it.")
     questions = [q for part in place.domains.values() for q in part.questions]
     questions += [
         Question(f"{part.name}/{q.id}", q.question, q.answers, GENERAL)

@@ -7,14 +7,11 @@ entry-point group `gag.methods`.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -74,21 +71,9 @@ def method_names() -> list[str]:
     return [*BUILT_IN, *sorted(set(_registered()) - set(BUILT_IN))]
 
 
-def method_code(name: str) -> str | None:
-    """What tells one state of another package's method from another: its version and its module file's hash.
-
-    None for a method of this package.
-    """
-    point = None if name in BUILT_IN else _registered().get(name)
-    if point is None:
-        return None
-    try:
-        found = find_spec(point.module)
-    except Exception:  # a stranger's package may raise anything: asking it says what
-        found = None
-    file = Path(found.origin) if found is not None and found.origin else None
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else None
-    return content_hash(point.value, point.dist.version if point.dist is not None else None, digest)
+def another_packages(name: str) -> EntryPoint | None:
+    """Where another package registered this method; None for a method of this package."""
+    return None if name in BUILT_IN else _registered().get(name)
 
 
 def check_method(name: str) -> str:

@@ -102,12 +102,16 @@ def load_description(
     folder, _ = _resolve(config.source, config.revision, root)
     where = f"The model {config.source}"
     with _said_plainly(where), quiet_transformers():
-        found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if causal:
-            _check_causal(found, where)
-        tokenizer = _tokenizer(folder, where)
-        _pad(tokenizer, found, where)
-        return found, tokenizer
+        return _description(folder, where, causal=causal)
+
+
+def _description(folder: Path, where: str, *, causal: bool) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if causal:
+        _check_causal(found, where)
+    tokenizer = _tokenizer(folder, where)
+    _pad(tokenizer, found, where)
+    return found, tokenizer
 
 
 def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedModel:
@@ -118,12 +122,8 @@ def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedMode
     folder, revision = _resolve(config.source, config.revision, root)
     where = f"The model {config.source}"
     with _said_plainly(where), quiet_transformers():
-        model_config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if causal:
-            _check_causal(model_config, where)
-        tokenizer = _tokenizer(folder, where)
+        _, tokenizer = _description(folder, where, causal=causal)
         model = _weights(folder, dtype, config.attention, where, causal=causal)
-        _pad(tokenizer, model.config, where)
         torch.nn.Module.to(model, device)
     model.train(False).requires_grad_(False)
     fingerprint = identity_fingerprint(model)

@@ -12,6 +12,8 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from transformers import PreTrainedTokenizerBase
+
 VERSION = 2
 """Counts up with every change to what is drawn, so that a projector pretrained on other texts is told apart."""
 
@@ -110,6 +112,11 @@ class ForeignTexts:
         rng = self._rng
         number = str(rng.randint(1, 9999)) if rng.random() < 0.5 else f"{rng.uniform(0, 100):.{rng.randint(1, 2)}f}"
         return f"{number} {rng.choice(UNITS)}"
+
+
+def tokenizer_pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The `word_pieces` of a tokenizer's whole vocabulary."""
+    return word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))])
 
 
 def word_pieces(vocabulary: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ from gag.records import Question, content_hash
 from gag.training.alignment import CHECKPOINT, Alignment, alignment_examples
 from gag.training.counterfactual import general_pairs
 from gag.training.foreign import VERSION as FOREIGN_TEXTS
-from gag.training.foreign import word_pieces
+from gag.training.foreign import tokenizer_pieces
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill_forced
 from gag.training.warm_start import warm_start_targets
@@ -140,7 +140,7 @@ class Pretraining:
     def _stages(self) -> list[list[Question]]:
         """The foreign texts of each stage: short ones first, one share more each time, all lengths in the last."""
         tokenizer, seed = self.base.tokenizer, self.config.alignment.seed
-        pieces = word_pieces([str(tokenizer.decode([i])) for i in range(len(tokenizer))])
+        pieces = tokenizer_pieces(tokenizer)
         stages: list[list[Question]] = []
         for number, longest in enumerate(lengths := [*self.config.projector.pretrain_lengths, None]):
             start, end = (_share(self.config.projector.pretrain_pairs, n, len(lengths)) for n in (number, number + 1))

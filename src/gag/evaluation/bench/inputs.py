@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from gag.config import ModelConfig
 from gag.errors import InputError
 from gag.evaluation.bench.methods import WITHOUT_MODULE
 from gag.methods.rog_training import POINTER
-from gag.methods.shelf import BUILT_IN, method_code
+from gag.methods.shelf import BUILT_IN, another_packages
 from gag.records import content_hash
 from gag.workspace import Workspace
 
@@ -19,6 +21,8 @@ OF_A_MODEL = (".safetensors", ".gguf", ".json", ".txt", ".model", ".jinja")
 """Files of a model folder that decide what it says."""
 CHOOSING = ("gag-or-rag",)
 """The methods of this package that choose something on `dev_qa`."""
+FILES = ("qa", "align_qa", "dev_qa", "documents", "passages")
+"""Keys of a domain that name files."""
 OF_THE_BASE = ("models", "prompts", "generation")
 """Sections of gag.yaml that decide what the base alone says."""
 
@@ -40,8 +44,8 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
             if (digest := local_weights(model.source, workspace.root)) is not None
         },
     }
-    if (code := method_code(method)) is not None:
-        found["code"] = code
+    if (point := another_packages(method)) is not None:
+        found["code"] = _code(point)
     if method == "base" and domain is not None and (own := config.of(domain).generation) != config.generation:
         found["generation"] = own.model_dump(mode="json")
     if config.router.general_questions is not None and method != "base":
@@ -51,6 +55,17 @@ def answers_depend_on(workspace: Workspace, method: str, domain: str | None, *, 
         manifests = {folder.name: folder / "manifest.json" for folder in modules}
         found["modules"] = {name: file_digest(path) for name, path in manifests.items() if path.is_file()}
     return found
+
+
+def _code(point: EntryPoint) -> list[str | None]:
+    """What tells one state of another package's method from another: its version and its module file's hash."""
+    try:
+        found = find_spec(point.module)
+    except Exception:  # a stranger's package may raise anything: asking it says what
+        found = None
+    file = Path(found.origin) if found is not None and found.origin else None
+    digest = file_digest(file) if file is not None and file.is_file() else None
+    return [point.value, point.dist.version if point.dist is not None else None, digest]
 
 
 def local_weights(source: str, root: Path | None = None) -> str | None:
@@ -89,7 +104,7 @@ def _domain(workspace: Workspace, name: str, method: str) -> dict[str, Any]:
     section = workspace.domain(name).model_dump(mode="json")
     if method in BUILT_IN and method not in CHOOSING:
         section["dev_qa"] = None
-    for key in ("qa", "align_qa", "dev_qa", "documents", "passages"):
+    for key in FILES:
         if section.get(key) is not None:
             section[key] = file_digest(workspace.path(section[key]))
         elif (made := workspace.data(name) / f"{key}.jsonl").is_file():

@@ -17,7 +17,7 @@ from gag.config import FILE_NAME, DomainConfig, load_config, merged, parse_confi
 from gag.corpus.synthesis.splits import for_testing, pairs_not_for_testing
 from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, GeneralSet, unknown_in_tables
-from gag.evaluation.bench.inputs import answers_depend_on
+from gag.evaluation.bench.inputs import FILES, answers_depend_on
 from gag.evaluation.bench.loading import own_test, settings_tree, workspace_domains, workspace_settings
 from gag.evaluation.datasets import dataset_names, read_dataset, read_own
 from gag.evaluation.metrics import REGISTRY
@@ -159,7 +159,7 @@ def _check_files(place: Place) -> None:
     table = place.config.tables.routing
     for name in place.domains:
         domain = place.workspace.domain(name)
-        for key in ("qa", "align_qa", "dev_qa", "documents", "passages"):
+        for key in FILES:
             said = getattr(domain, key)
             if said is not None and not place.workspace.path(said).is_file():
                 raise InputError(

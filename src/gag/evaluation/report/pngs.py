@@ -65,13 +65,13 @@ def _bars(place: Any, series: Series, reference: str) -> None:
 
 
 def _scatter(place: Any, series: Series, reference: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     for point in series.points:
         _interval(place, point.x, point)
         place.plot([point.x], [point.value], "o", color=COLOURS[point.kind(reference)], markersize=6)
     place.set_xscale("log")
     place.margins(x=0.3)
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     place.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     place.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     place.xaxis.set_minor_formatter(NullFormatter())
