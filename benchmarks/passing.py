@@ -61,6 +61,8 @@ def main() -> None:
         knew = [fact_recall(a.background or "", q.meta["value"]) for a, q in zip(found.answers, asked, strict=True)]
         for kind, wanted in KINDS.items():
             part = [n for n, q in enumerate(asked) if wanted(q)]
+            if not part:
+                continue
             said = mean_interval([found.values["fact_recall"][n] for n in part])
             expert, nll = (sum(values[n] for n in part) / len(part) for values in (knew, found.values["nll"]))
             name = f"{'seen' if side else 'unseen'}{kind}"

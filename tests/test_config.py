@@ -21,6 +21,7 @@ from gag.config import (
     merged,
     overridden,
     parse_config,
+    parse_yaml,
     preset_names,
 )
 from gag.errors import ConfigError
@@ -94,6 +95,27 @@ def test_file_over_preset_and_override_over_file(tmp_path: Path) -> None:
     assert config.alignment.learning_rate == 1e-3
     assert config.domains["lab"].qa == "qa.jsonl"
     assert load_config(path, preset="multislot").readout.slots == 4
+
+
+def test_keys_that_a_mapping_takes_over_are_not_there_twice() -> None:
+    text = "a: &a {base: &b {x: 1, y: 1}, deep: &m {<<: *b, x: 2}}\ntop: {<<: *m}\n1: {}\n'1': {}"
+    tree = parse_yaml(text, "a file")
+    assert tree["top"] == {"x": 2, "y": 1} and tree["a"]["deep"] == {"x": 2, "y": 1}
+
+
+def test_an_override_that_says_a_key_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--set .*: epochs is there twice"):
+        load_config(overrides=["alignment={epochs: 1, epochs: 2}"])
+
+
+def test_a_misspelt_override_is_not_blamed_on_a_file_that_needs_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "gag.yaml"
+    path.write_text("readout: {pooling: none}", "utf-8")
+    assert load_config(path, overrides=["projector.kind=attention"]).readout.pooling == "none"
+    with pytest.raises(ConfigError, match=r"^--set: unknown key alignment.sed"):
+        load_config(path, overrides=["projector.kind=attention", "alignment.sed=1"])
+    with pytest.raises(ConfigError, match=r"gag.yaml: the whole: projector.kind attention and"):
+        load_config(path, overrides=["alignment.seed=1"])
 
 
 def test_a_preset_can_be_an_override() -> None:
@@ -207,6 +229,8 @@ def test_every_problem_is_told_at_once() -> None:
         ("a: 1\nb: {c\n", "gag.yaml line 3: not YAML"),
         ("readout: {slots: 2}\nexpert: {}\nreadout: {parts: 2}", "gag.yaml line 3: readout is there twice."),
         ("readout:\n  slots: 2\n  slots: 3", "gag.yaml line 3: slots is there twice."),
+        ("readout: &r {slots: 2}\nexpert: {<<: *r, yes: 1, true: 2}", "gag.yaml line 2: true is there twice."),
+        ("models: !!map [a]", "gag.yaml line 1: not YAML"),
         ("- preset", "gag.yaml: a list, not keys and values"),
         ("seed: 2024-13-45", "gag.yaml: not YAML (month must be in 1..12)"),
         ("a: \x07", "gag.yaml: not YAML"),
@@ -319,7 +343,8 @@ def test_what_a_choice_of_memory_decides() -> None:
     """Nothing, where no noise is drawn: so it is in no step's key."""
     chosen = AlignmentConfig(batch_tokens=64, accumulation=4, prefix_cache_gb=0.5, checkpoint_every=3)
     assert chosen.deciding() == AlignmentConfig().model_dump()
-    assert AlignmentConfig(counterfactual_near=0.5).deciding()["counterfactual_near"] == 0.5
+    assert AlignmentConfig(counterfactual=1, counterfactual_near=0.5).deciding()["counterfactual_near"] == 0.5
+    assert AlignmentConfig(counterfactual_near=0.5).deciding() == chosen.deciding(), "no pair it could be a share of"
     assert "counterfactual_near" not in chosen.deciding()  # what was trained before there was such a share is kept
     assert chosen.deciding(dropout=0.1)["batch_tokens"] == 64
     noisy = AlignmentConfig(batch_tokens=64, state_noise=0.1, checkpoint_every=3).deciding()

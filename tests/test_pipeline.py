@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gag.domain import load_module
 from gag.errors import BusyError, ConfigError, GagError, InputError, ModelError, RunError
+from gag.models import chat
 from gag.models.loading import load_causal_lm
 from gag.pipeline import Build
 from gag.records import write_jsonl
@@ -206,6 +207,7 @@ def test_each_change_redoes_just_its_steps(again: Path, change: str, redone: set
         "alignment.batch_tokens=64",
         "alignment.checkpoint_every=1",
         "expert.gradient_checkpointing=true",
+        "alignment.counterfactual_near=0.5",
     ],
 )
 def test_a_change_that_makes_no_difference_redoes_nothing(again: Path, change: str) -> None:
@@ -280,8 +282,14 @@ def test_other_foreign_texts_are_another_projector(again: Path, monkeypatch: pyt
     assert build(again, choice).worked == set()
     write_jsonl(again / "general.jsonl", pairs(5, "where"))
     assert build(again, choice).worked == set(), "which general questions the router has is nothing to the projector"
-    monkeypatch.setattr("gag.training.counterfactual.VERSION", 99)
-    assert build(again, choice).worked == {"projector", "module"}
+    with monkeypatch.context() as changed:
+        changed.setattr("gag.training.counterfactual.VERSION", 99)
+        assert build(again, choice).worked == {"projector", "module"}
+    near = (choice, "alignment.counterfactual_near=0.5")
+    build(again, *near)
+    monkeypatch.setattr("gag.pipeline.NEAR_VERSION", 99)
+    assert build(again, *near).worked == {"projector", "module"}
+    assert build(again, choice).worked == {"module"}, "where no answer is changed it is nothing to the projector"
 
 
 def test_near_misses_are_learnt_from(again: Path) -> None:
@@ -291,6 +299,21 @@ def test_near_misses_are_learnt_from(again: Path) -> None:
     assert told.worked == {"counterfactual states", "projector", "module"}
     made = sorted(name for name in folders(again) - before if name.startswith("projector-"))
     assert len({(again / "runs" / "alloys" / name / "projector.safetensors").read_bytes() for name in made}) == 2
+
+
+def test_foreign_texts_have_room_beside_every_question(again: Path) -> None:
+    """Pairs of up to twelve bytes fit, and hardly a text that is drawn for them."""
+    base = load_causal_lm(workspace(again).config.models.base, root=again).tokenizer
+    prompts = workspace(again).prompts("alloys")
+    longest = max(len(chat.encode(prompts.domain(q["question"], 1), base).ids) for q in pairs(8, "alloy"))
+    choices = ("alignment.counterfactual=4.0", f"alignment.max_length={longest + 5}")
+    told = build(again, *choices, "alignment.counterfactual_near=0.5")
+    assert {"counterfactual states", "projector"} <= told.worked
+    made = Build(workspace(again, *choices), "alloys")
+    fits = made._has_room(made.run(Build.expert))
+    some = made.align_questions[0]
+    assert fits(some, "a1") and not fits(some, "a" * 30)
+    assert not Build(workspace(again, "readout.max_new_tokens=2"), "alloys")._has_room(made.expert())(some, "a12")
 
 
 def test_the_control_takes_as_many_steps_as_the_projector(again: Path) -> None:
@@ -397,6 +420,8 @@ def test_a_second_build_at_once_is_refused(again: Path) -> None:
         (("models.encoder.source=gone",), None, "gone"),
         (("alignment.max_length=8",), None, "Question 'alloy0' alone is longer"),
         (("readout.max_new_tokens=5000",), None, "Question 'alloy0': The expert's prompt has"),
+        (("models.base.attention=flash_attention_2",), None, "FlashAttention-2"),
+        (("models.encoder.attention=flash_attention_2",), None, "FlashAttention-2"),
     ],
 )
 def test_what_a_later_step_refuses_is_refused_before_the_first(
@@ -409,6 +434,28 @@ def test_what_a_later_step_refuses_is_refused_before_the_first(
     with pytest.raises(GagError, match=message):
         build(fresh, *choices, **sources)
     assert not list((fresh / "runs" / "alloys").glob("expert-*/adapter"))
+
+
+@pytest.mark.parametrize("what", ["weights", "pooling", "modules"])
+def test_files_that_a_later_step_refuses_are_refused_before_the_first(fresh: Path, what: str) -> None:
+    match = {"weights": "no safetensors", "pooling": "pools by max_tokens", "modules": "modules is a file"}
+    if what == "weights":
+        (fresh / "base" / "model.safetensors").unlink()
+    elif what == "pooling":
+        (fresh / "encoder" / "1_Pooling").mkdir(exist_ok=True)
+        (fresh / "encoder" / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}', "utf-8")
+    else:
+        (fresh / "modules").write_text("", "utf-8")
+    with pytest.raises(GagError, match=match[what]):
+        build(fresh)
+    assert not list((fresh / "runs" / "alloys").glob("expert-*/adapter"))
+
+
+def test_training_and_alignment_need_no_encoder(fresh: Path) -> None:
+    shutil.rmtree(fresh / "encoder")
+    made = Build(workspace(fresh), "alloys")
+    expert = made.run(Build.expert)
+    assert made.projector(expert, made.states(expert)).is_dir()
 
 
 def test_an_adapter_says_which_model_it_was_made_on(again: Path) -> None:
@@ -516,8 +563,11 @@ def test_pretraining_needs_documents(fresh: Path) -> None:
 
 
 def test_what_is_wrong_with_the_input_is_said(fresh: Path) -> None:
-    with pytest.raises(InputError, match="no question-answer pairs"):
-        build(fresh, name="law")
+    for given in (None, "small"):
+        told = Told()
+        with pytest.raises(InputError, match="no question-answer pairs"):
+            build(fresh, name="law", told=told, expert=given)
+        assert not told, "nothing is loaded before that is said"
     (fresh / "bad.jsonl").write_text('{"id": "1", "question": "x", "answers": ["y"]}\nnot json\n')
     with pytest.raises(InputError, match="line 2"):
         build(fresh, qa=fresh / "bad.jsonl")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gag.config import Config, load_config, parse_config, preset_names
+from gag.config import Config, DomainConfig, load_config, parse_config, preset_names
 from gag.workspace_file import commented_yaml, configuration_markdown, main
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -76,9 +76,11 @@ def test_every_key_is_spelled_out_with_its_meaning_above() -> None:
 def test_the_example_of_a_domain_is_valid() -> None:
     text = commented_yaml(Config())
     before, _, example = text.partition("domains: {}\n")
+    example, _, every = example.partition("# Every key of a domain:\n")
     lines = [line.removeprefix("# ") for line in example.splitlines()][1:]
     config = parse_config(yaml.safe_load(before + "domains:\n" + "\n".join(lines)), origin="test")
     assert list(config.domains) == ["adjuvant"]
+    assert all(f"#   {key}: " in every for key in DomainConfig.model_fields)
 
 
 def test_the_reference_page_is_current() -> None:

@@ -97,10 +97,10 @@ def alone(folder: Path, busy: str, mend: str, *, name: str = ".lock") -> Iterato
     Raises BusyError(busy, mend) while another process has it, InputError where a file has that name, RunError for the
     disk's errors.
     """
-    in_the_way = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
-    if in_the_way is not None:
-        raise InputError(f"{in_the_way} is a file, not a folder.", "Name another folder.")
     with disk_errors(f"{folder} could not be written"):
+        in_the_way = next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None)
+        if in_the_way is not None:
+            raise InputError(f"{in_the_way} is a file, not a folder.", "Name another folder.")
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name, timeout=0)
         try:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from gag.atomic import new_file
 from gag.config import DomainConfig, ModelConfig
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
 from gag.errors import DomainError, ModelError
+from gag.models import chat
 from gag.models.base import Base
 from gag.models.device import choose_device, choose_dtype
 from gag.models.expert import Expert
 from gag.models.experts import with_adapter
-from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
+from gag.models.loading import LoadedModel, load_causal_lm, load_encoder, load_tokenizer
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
-from gag.preflight import check_ahead
+from gag.preflight import check_ahead, check_place
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question, content_hash, questions_hash
@@ -37,9 +38,9 @@ from gag.routing.prototypes import question_bank
 from gag.sources import Material, Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import Example, alignment_examples, split_by_group
-from gag.training.counterfactual import counterfactual_pairs, foreign_texts_hash, shipped_texts
+from gag.training.counterfactual import changed_answers, counterfactual_pairs, foreign_texts_hash, shipped_texts
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
-from gag.training.foreign import tokenizer_pieces
+from gag.training.foreign import NEAR_VERSION, tokenizer_pieces
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill, fill_forced, states_key
@@ -80,10 +81,11 @@ class Build:
 
         `ahead` refuses before the training what later steps would refuse (`preflight.check_ahead`).
         """
+        pairs_hash = questions_hash(self.questions)  # refused before a model is loaded
         given = self.sources.expert or self._domain.expert
         if given is not None:
             return self._existing_expert(given)
-        config, pairs_hash = self.workspace.config, questions_hash(self.questions)  # refused before a model is loaded
+        config = self.workspace.config
         model = config.models.expert
         if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
@@ -143,6 +145,8 @@ class Build:
             network = [network, pretraining.key]
         elif self.workspace.config.alignment.counterfactual:
             network = [network, foreign_texts_hash()]
+        if changed_answers(self.workspace.config.alignment):
+            network = [network, NEAR_VERSION]
         folder = self._aligned_folder("projector", store, network)
         if (folder / PROJECTOR_FILE).is_file():
             self.on_progress("projector", 1, 1, "kept")
@@ -180,11 +184,35 @@ class Build:
         if not count:
             return []
         near = config.alignment.counterfactual_near
-        pieces = tokenizer_pieces(self._base.tokenizer) if near else []
-        pairs = counterfactual_pairs(questions, shipped_texts(), count, config.alignment.seed, near=near, pieces=pieces)
+        pairs = counterfactual_pairs(
+            questions,
+            shipped_texts(),
+            count,
+            config.alignment.seed,
+            near=near,
+            pieces=tokenizer_pieces(self._base.tokenizer) if near else [],
+            fits=self._has_room(expert),
+        )
         fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
         return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
+
+    def _has_room(self, expert: TrainedExpert) -> Callable[[Question, str], bool]:
+        """Whether a text can be both what the expert writes and what the base answers to a question."""
+        config, base = self.workspace.config, self._base
+        writes = load_tokenizer(self._model_of(expert), root=self.workspace.root)
+
+        @cache
+        def room(question: str) -> int:
+            asked = base.encode(self._prompts.domain(question, config.readout.slots))
+            return min(config.alignment.max_length, base.context) - len(asked.ids)
+
+        def fits(question: Question, text: str) -> bool:
+            written = len(chat.encode_answer(text, writes)) - 1  # without the end of the turn
+            answered = len(chat.encode_answer(text, base.tokenizer))
+            return written <= config.readout.max_new_tokens and answered <= room(question.question)
+
+        return fits
 
     def _warm_start_targets(self, store: StateStore) -> Tensor:
         """What each slot should be near to: the base's embeddings of the backgrounds that the expert wrote."""
@@ -194,6 +222,9 @@ class Build:
     def _aligned_folder(self, step: str, store: StateStore, network: object) -> Path:
         """The folder of an alignment, named by all that it depends on; `network` is the trained module's config."""
         base, config = self._base, self.workspace.config
+        alignment = config.alignment
+        if step == "constant":  # which never sees a counterfactual pair, but takes as many steps
+            alignment = alignment.model_copy(update={"counterfactual_near": 0.0})
         key = content_hash(
             step,
             base.fingerprint,
@@ -201,7 +232,7 @@ class Build:
             store.folder.name,
             said(self._prompts.domain("?", self.workspace.config.readout.slots)),
             network,
-            config.alignment.deciding(config.projector.dropout),
+            alignment.deciding(config.projector.dropout),
             questions_hash(self.align_questions),
         )
         return self._step_folder(step, key)
@@ -250,6 +281,7 @@ class Build:
 
     def module(self) -> DomainModule:
         """All steps, and the module folder at their end; an equal module already there is kept."""
+        check_place(self.workspace.config, self.workspace.modules, root=self.workspace.root)
         expert = self.expert(ahead=True)
         folder = self.projector(expert, self.states(expert))
         bank = self.prototypes()

@@ -34,6 +34,7 @@ For instance, in place of the {} above:
     field: vaccine adjuvants
     style: Answer in one precise sentence.
     qa: data/adjuvant/train.jsonl
+Every key of a domain:
 """
 _PAGE = """\
 # Configuration
@@ -55,12 +56,15 @@ This page is generated from `src/gag/config/` by `make docs`.
 def commented_yaml(config: Config) -> str:
     """`config` as YAML with every key spelled out and its description as a comment above; parses back to an equal one.
 
-    Without domains, an example of one follows as a comment.
+    Without domains, an example of one and every key that it can have follow as comments.
     """
     lines = [*_comment(_HEADER, ""), ""]
     for name, field in type(config).model_fields.items():
         if name == "domains" and not config.domains:
             lines += [*_comment(_about(field), ""), "domains: {}", *_comment(_DOMAINS_EXAMPLE, "", fill=False)]
+            for key, said in DomainConfig.model_fields.items():
+                told = textwrap.wrap(f"{key}: {_about(said)}", WIDTH - 4, subsequent_indent="  ")
+                lines += _comment("\n".join(f"  {line}" for line in told), "", fill=False)
         else:
             lines += _key(name, field, getattr(config, name), "")
         lines.append("")

@@ -53,19 +53,21 @@ class Fakes:
         self.asked: list[str] = []
         self.opened: list[Workspace] = []
         self.missing, self.fails = missing, fails
-        self.said: dict[str, str] = {}
+        self.made: set[tuple[str, str | None]] = set()
 
     def __call__(self, workspace: Workspace, *, on_progress: Progress = silent) -> Fakes:
         self.opened.append(workspace)
         return self
 
-    @property
-    def remarks(self) -> dict[str, str]:
-        return self.said
+    def remarks_of(self, name: str, domain: str | None = None) -> dict[str, str]:
+        assert (name, domain) in self.made
+        if name not in ("rag", "gag-oracle"):
+            return {}
+        how = json.dumps(self.opened[-1].config.retrieval.top_k) if name == "rag" else self.opened[-1].root
+        return {f"{name} {domain}": f"{domain}: chosen {how}"}
 
     def method(self, name: str, domain: str | None = None) -> Method:
-        if name == "gag-oracle":
-            self.said[f"fallback {domain}"] = f"{domain}: chosen on {len(self.opened)} pairs"
+        self.made.add((name, domain))
         if name in self.missing:
             raise MissingExtra(f"{name} needs a package.", "pip install 'gag[retrieval]'")
         return Fake(name, self.asked, self.fails if name != "base" else lambda _: False)
@@ -110,8 +112,8 @@ def test_every_number_is_a_row_and_every_answer_a_line(
 def test_what_a_method_remarks_is_said_and_kept_with_its_answers(small: dict[str, Any], tmp_path: Path) -> None:
     small["methods"] = ["base", "gag-oracle", "gag"]
     del small["metrics"][0]
-    said = ["alloys: chosen on 1 pairs", "plants: chosen on 1 pairs"]
     first, place = run(small, tmp_path / "out")
+    said = [f"{name}: chosen {place.workspace.root}" for name in ("alloys", "plants")]
     write_found(place, first)
     assert first.remarks == said
     assert said[0] in (tmp_path / "out" / "summary.md").read_text("utf-8")
@@ -120,6 +122,17 @@ def test_what_a_method_remarks_is_said_and_kept_with_its_answers(small: dict[str
     assert run(small, tmp_path / "out", again)[0].remarks == said and again.opened == []
     small["methods"].remove("gag-oracle")
     assert run(small, tmp_path / "out")[0].remarks == []
+
+
+def test_answers_of_earlier_choices_come_back_with_what_was_remarked(small: dict[str, Any], tmp_path: Path) -> None:
+    small |= {"methods": ["base", "rag"], "metrics": ["token_f1"]}
+    choices = [{"settings": {"retrieval": {"top_k": k}}} for k in (3, 2, 3)]
+    runs = [Fakes() for _ in choices]
+    said = [
+        run(small | choice, tmp_path / "out", fakes)[0].remarks for choice, fakes in zip(choices, runs, strict=True)
+    ]
+    assert [one[0] for one in said] == ["alloys: chosen 3", "alloys: chosen 2", "alloys: chosen 3"]
+    assert runs[1].asked and not runs[2].asked
 
 
 def test_a_second_run_asks_nothing_and_finds_the_same(small: dict[str, Any], tmp_path: Path) -> None:
@@ -265,8 +278,11 @@ def test_depth_is_of_every_domain_with_passages_also_ingested_ones(
 
 
 def test_costs_are_measured_one_at_a_time_and_kept(small: dict[str, Any], tmp_path: Path) -> None:
-    small |= {"metrics": ["token_f1"], "tables": {"cost": {"questions": 2}}}
+    small |= {"metrics": ["token_f1"], "tables": {"cost": {"questions": 4}}}
+    small["domains"]["alloys"] = {**small["domains"]["alloys"], "limit": 2}
     found, _ = run(small, tmp_path / "out")
+    counts = {(r.dataset, r.n) for r in found.rows if r.table == "cost"}
+    assert counts == {("alloys", 2), ("plants", 4)}, "a domain of few questions makes no other's fewer"
     cost = [r for r in found.rows if r.table == "cost" and r.method == "gag" and r.dataset == "alloys"]
     assert {"total_p50", "total_p95", "tokens_per_second"} <= {r.metric for r in cost}
     again = Fakes()

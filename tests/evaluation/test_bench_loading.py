@@ -147,6 +147,26 @@ def test_quick_limits_the_domains_of_a_workspace(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_set_says_of_domains_lies_over_those_of_the_workspace(tmp_path: Path, quick: bool) -> None:
+    lab, file, test = tmp_path / "lab", tmp_path / "bench.yaml", tmp_path / "t.jsonl"
+    write_jsonl(test, [{"id": "q", "question": "?", "answers": ["a"]}])
+    (lab / "modules" / "alloys-backup").mkdir(parents=True)  # no module, and no domain
+    (lab / "modules" / "old notes").mkdir()
+    (lab / "modules" / "old notes" / "module.json").write_text("{}")
+    (lab / "gag.yaml").write_text("domains: {alloys: {}, plants: {}}")
+    file.write_text("{methods: [base], metrics: [token_f1], workspace: lab}")
+    both = [f"domains.{name}.test={test}" for name in ("alloys", "plants")]
+    with pytest.raises(InputError, match="plants has no test questions"):
+        load_bench(file, quick=quick, overrides=both[:1])
+    assert list(load_bench(file, quick=quick, overrides=both).domains) == ["alloys", "plants"]
+    assert list(load_bench(file, quick=quick, overrides=[both[0], "domains.plants=null"]).domains) == ["alloys"]
+    file.write_text(
+        "{methods: [base], metrics: [token_f1], workspace: lab, domains: {alloys: {test: t.jsonl}, plants: null}}"
+    )
+    assert list(load_bench(file, quick=quick).domains) == ["alloys"]
+
+
 def test_only_our_own_jsonl_leaves_questions_without_an_answer_out(small: dict[str, Any], tmp_path: Path) -> None:
     rows = [{"id": "a", "question": "who?", "answers": []}, {"id": "b", "question": "what?", "answers": ["it"]}]
     write_jsonl(tmp_path / "g.jsonl", rows)

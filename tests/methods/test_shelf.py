@@ -87,6 +87,10 @@ def test_what_was_retrieved_with_is_said(stocked: Shelf) -> None:
     said = stocked.remarks["retrieval alloys"]
     assert re.match(r"alloys: the best 1 \(xrag: the best one\) of \d+ passages", said)
     assert "encoder" in said and "no ColBERT checkpoint is configured" in said
+    stocked.method("gag+rag", "alloys")
+    stocked.method("base")
+    assert stocked.remarks_of("gag+rag", "alloys") == {"retrieval alloys": said}, "though the store was there before"
+    assert stocked.remarks_of("base") == {}
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("rga", "Did you mean"), ("gag_oracle", "gag-oracle"), ("zzz", "")])

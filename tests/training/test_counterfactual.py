@@ -41,8 +41,24 @@ def test_near_ones_keep_the_kind_of_their_own_answer() -> None:
 
 def test_a_near_one_of_what_cannot_be_changed_is_any_text() -> None:
     short = [Question(f"s{i}", f"Is it {i}?", (answer,)) for i, answer in enumerate(("yes", "no"))]
-    pairs = counterfactual_pairs(short, ["who wrote the long book"], 50, seed=3, near=1.0)
+    pairs = counterfactual_pairs(short, ["who wrote the long book"], 300, seed=3, near=1.0)
     assert len({p.answers[0] for p in pairs}) > 20
+    true = {q.question: q.answers[0] for q in short}
+    assert not any(p.answers[0] == true[p.question] for p in pairs), "a counterfactual one is not true"
+    digit = [Question("d", "How wide?", ("5 nm",))]
+    near = counterfactual_pairs(digit, ["who wrote the long book"], 100, seed=3, near=1.0)
+    assert all(re.fullmatch(r"[0-46-9] nm", p.answers[0]) for p in near)
+
+
+def test_texts_that_do_not_fit_are_drawn_again_or_cut() -> None:
+    texts = ["who wrote the long book"]
+    free = counterfactual_pairs(QUESTIONS, texts, 100, seed=3)
+    assert counterfactual_pairs(QUESTIONS, texts, 100, seed=3, fits=lambda q, text: len(text) < 99) == free
+    few = counterfactual_pairs(QUESTIONS, texts, 100, seed=3, fits=lambda q, text: len(text) <= 12)
+    assert len(few) == 100 and all(0 < len(p.answers[0]) <= 12 for p in few)
+    cut = counterfactual_pairs(QUESTIONS, texts, 100, seed=3, near=1.0, fits=lambda q, text: len(text) <= 6)
+    assert all(re.fullmatch(r"\d{3} nm", p.answers[0]) for p in cut)
+    assert counterfactual_pairs(QUESTIONS, texts, 9, seed=3, fits=lambda q, text: False) == []
 
 
 def test_general_pairs_know_nothing_of_a_domain() -> None:

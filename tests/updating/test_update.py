@@ -20,7 +20,7 @@ from gag.corpus.synthesis.generators import Failure, Reply
 from gag.corpus.synthesis.journal import Journal, Remembered
 from gag.corpus.synthesis.splits import documents_of
 from gag.domain import load_module
-from gag.errors import BusyError, ConfigError, DomainError, InputError, RunError
+from gag.errors import BusyError, ConfigError, DomainError, InputError, ModelError, RunError
 from gag.formats import texts_by_role
 from gag.prompts import Message
 from gag.records import pair_mark, read_questions
@@ -113,6 +113,28 @@ def test_a_bad_update_is_refused(place: Workspace, take: Taken, monkeypatch: pyt
     assert done.folder is not None
     kept = load_module(done.folder / "module").projector_state()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in before.projector_state().items())
+
+
+def test_a_base_that_changes_ends_the_update(place: Workspace, take: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Update._measured
+
+    def careless(self: Update, base: Any, *given: Any) -> Any:
+        base.table.weight.data[0, 0] += 1
+        return measured(self, base, *given)
+
+    before = files(place.module("mill"))
+    monkeypatch.setattr(Update, "_measured", careless)
+    with pytest.raises(RunError, match="base"):
+        take("new.jsonl", choices=("update.projector=keep",), force=True)
+    assert files(place.module("mill")) == before
+
+
+def test_what_a_later_step_refuses_is_refused_before_training(place: Workspace, take: Taken) -> None:
+    before = set(place.runs("mill").glob("expert-*"))
+    (place.root.parent / "encoder").unlink()
+    with pytest.raises(ModelError, match="encoder"):
+        take("new.jsonl")
+    assert set(place.runs("mill").glob("expert-*")) == before
 
 
 def test_an_interrupted_update_goes_on_to_the_same_module(place: Workspace, take: Taken, home: Path) -> None:

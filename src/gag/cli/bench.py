@@ -102,7 +102,7 @@ def _own_workspace(preset: str, overrides: list[str]) -> Path | None:
     from gag.evaluation.bench.loading import bench_preset
     from gag.workspace import current_workspace
 
-    if bench_preset(preset).get("domains") or any(said.startswith(("workspace=", "domains")) for said in overrides):
+    if bench_preset(preset).get("domains") or any(said.startswith("workspace=") for said in overrides):
         return None
     found = current_workspace()
     if found is not None:

@@ -71,8 +71,14 @@ def note_lines_to_add(workspace: Workspace, name: str, given: Given) -> None:
 
 def where(workspace: Workspace) -> str:
     """The option that names the workspace in a command to copy; empty where it is found without."""
-    found = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "gag.yaml").is_file()), None)
-    return "" if found is not None and found.samefile(workspace.root) else f" --workspace {workspace.root}"
+    from gag.workspace import current_workspace
+
+    found = current_workspace()
+    return (
+        ""
+        if found is not None and found.exists() and found.samefile(workspace.root)
+        else f" --workspace {workspace.root}"
+    )
 
 
 def shown_path(path: Path) -> str:

@@ -76,7 +76,8 @@ class AlignmentConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="Share of counterfactual pairs whose background is the true answer, its digits and words changed.",
+        description="Share of the counterfactual pairs (none where `counterfactual` is 0) whose background is the true "
+        "answer, its digits and words changed.",
     )
     state_noise: float = Field(0.0, ge=0, description="Noise on the states in training, in their standard deviations.")
     dev_share: float = Field(0.1, ge=0, lt=1, description="Share of the questions kept for the dev loss, by answer.")
@@ -94,7 +95,9 @@ class AlignmentConfig(Section):
         free = ["prefix_cache_gb", "checkpoint_every"]
         if not (self.state_noise or dropout):
             free += ["accumulation", "batch_tokens"]
-        return {**self.model_dump(), **{key: AlignmentConfig.model_fields[key].default for key in free}}
+        if not self.counterfactual:
+            free.append("counterfactual_near")
+        return self.model_copy(update={key: AlignmentConfig.model_fields[key].default for key in free}).model_dump()
 
 
 class UpdateConfig(Section):

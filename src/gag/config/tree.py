@@ -48,32 +48,50 @@ def read_yaml(path: Path, hint: str = "Make a workspace with: gag init FOLDER") 
     return parse_yaml(text, str(path))
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice, whose first value would silently be lost."""
+class _Twice(yaml.MarkedYAMLError):
+    """A key that is written twice, whose first value would silently be lost."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            name = key.value if isinstance(key, yaml.ScalarNode) else None
-            if name is not None and name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", key.start_mark)
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
+
+def _loaded(text: str) -> Any:
+    """YAML text without a key that is there twice; raises YAMLError, _Twice among them, and ValueError."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_doubles(loader, node, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_doubles(loader: yaml.SafeLoader, node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen:  # named by several aliases, or within itself
+        return
+    seen.add(id(node))
+    keys = set()
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        key, *below = part if isinstance(part, tuple) else (None, part)
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            name = loader.construct_object(key)
+            if name in keys:
+                raise _Twice(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+            keys.add(name)
+        for value in below:
+            _refuse_doubles(loader, value, seen)
 
 
 def parse_yaml(text: str, origin: str) -> dict[str, Any]:
     """YAML text as keys and values; raises ConfigError that names `origin` and the line."""
     try:
-        tree = yaml.load(text, Loader=_OnceLoader)  # a SafeLoader
+        tree = _loaded(text)
     except RecursionError:
         raise ConfigError(f"{origin}: nested too deeply.", "Mend it.") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         problem = str(getattr(error, "problem", error)).splitlines()[0]
-        if isinstance(error, yaml.constructor.ConstructorError) and problem.endswith("is there twice"):
+        if isinstance(error, _Twice):
             raise ConfigError(f"{origin}{where}: {problem}.", "Put what both say into one of them.") from None
         raise ConfigError(f"{origin}{where}: not YAML ({problem}).", "Mend it.") from None
     if tree is None:
@@ -89,7 +107,9 @@ def override_tree(override: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {override!r} is not key=value.", "For instance: --set readout.slots=4")
     try:
-        leaf: Any = yaml.safe_load(value)
+        leaf: Any = _loaded(value)
+    except _Twice as error:
+        raise ConfigError(f"--set {override!r}: {error.problem}.", "Put what both say into one of them.") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {override!r}: the value is not YAML.", "Quote it, or mend it.") from None
     for part in reversed(key.strip().split(".")):

@@ -172,9 +172,15 @@ def load_config(path: str | Path | None = None, *, preset: str | None = None, ov
     try:
         return parse_config(whole, origin=origin)
     except ConfigError:
-        if over:
-            parse_config(_on_preset(tree, preset), origin=origin)  # what is wrong without them is said of the file
-        return parse_config(whole, origin="--set" if over else origin)
+        if not over:
+            raise
+        alone = _on_preset(tree, preset)
+        found, there = _problems(whole), _problems(alone)
+        if shared := [problem for problem in found if problem in there]:  # what is wrong without them is the file's
+            raise ConfigError(f"{origin}: " + "; ".join(shared), _EVERY_KEY) from None
+        if not found:
+            parse_config(alone, origin=origin)
+        return parse_config(whole, origin="--set")
 
 
 def _on_preset(tree: dict[str, Any], preset: str | None) -> dict[str, Any]:
@@ -198,6 +204,14 @@ def settings_under(tree: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
         for name, section in domains.items()
     }
     return {**tree, "domains": left}
+
+
+def _problems(tree: Mapping[str, Any]) -> list[str]:
+    try:
+        Config.model_validate(tree)
+    except ValidationError as error:
+        return explained(error, Config)
+    return []
 
 
 def parse_config(tree: Mapping[str, Any], *, origin: str) -> Config:

@@ -98,8 +98,8 @@ class Demo:
             for fast in (False, True)
         }
         file = self.folder / FILE_NAME
-        written = file.read_text("utf-8") if file.is_file() else None
-        own = written is None or written in map(commented_yaml, configs.values())
+        written = file.read_bytes() if file.is_file() else None
+        own = written is None or written in [commented_yaml(config).encode() for config in configs.values()]
         if not own and not _says(file, configs[self.fast]):
             raise ConfigError(
                 f"{file} is not the demo's own: another workspace, or changed since.",

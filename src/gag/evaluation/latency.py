@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,30 +56,34 @@ class Timed:
 
 
 def timed(method: Method, questions: Sequence[Question]) -> Timed:
-    """Ask `questions` one at a time, after one that is not counted.
+    """Ask `questions` one at a time, after one that is answered and not counted.
 
     One that the method cannot answer is left out; raises what the last one raised where it can answer none.
     """
+    _warm_up(method, questions)
+    _forget_peak()
     rows: list[tuple[float | None, float, int]] = []
-    failed: GagError | None = None
-    for number, question in enumerate((questions[0], *questions)):
-        if number == 1:
-            _forget_peak()
-        try:
-            row = _one(method, question)
-        except GagError as error:
-            failed = error
-            continue
-        if number:
-            rows.append(row)
-    if failed is not None and not rows:
-        raise failed
+    for question in questions:
+        with suppress(GagError):
+            rows.append(_one(method, question))
     return Timed(
         tuple(first for first, _, _ in rows if first is not None),
         tuple(total for _, total, _ in rows),
         tuple(count for _, _, count in rows),
         _peak(),
     )
+
+
+def _warm_up(method: Method, questions: Sequence[Question]) -> None:
+    """Answer the first question that can be; raises what the last one raised where none can."""
+    for number, question in enumerate(questions, start=1):
+        try:
+            _one(method, question)
+        except GagError:
+            if number == len(questions):
+                raise
+        else:
+            return
 
 
 def _one(method: Method, question: Question) -> tuple[float | None, float, int]:

@@ -45,7 +45,7 @@ def from_shelf(shelf: Shelf, domain: str | None) -> Method:
     """For the shelf: every module of the workspace is a route, and that of `domain` is built where it is missing."""
     _attach(shelf, domain)
     if not shelf.system.domains:
-        shelf.remarks["modules"] = "There is no domain module, only the general route: gag is the base alone."
+        shelf.remark("modules", "There is no domain module, only the general route: gag is the base alone.")
     return BaseBacked(Injected(shelf.system, generation=shelf.generation))
 
 

@@ -157,9 +157,10 @@ def fallback_from_shelf(shelf: Shelf, domain: str) -> Method:
                 partial.write_text(json.dumps({"threshold": str(threshold), "second": taken, "dev": len(dev)}))
         shelf.on_progress("fallback", len(dev), len(dev))
     kept = json.loads(path.read_text("utf-8"))
-    shelf.remarks[f"fallback {domain}"] = (
+    shelf.remark(
+        f"fallback {domain}",
         f"{domain}: gag-or-rag takes rag below a confidence of {float(kept['threshold']):.3g}, as for {kept['second']} "
-        f"of {kept['dev']} dev questions ({whence})"
+        f"of {kept['dev']} dev questions ({whence})",
     )
     return BaseBacked(Fallback(shelf.base, first, second, float(kept["threshold"])))
 

@@ -121,8 +121,9 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
     steps = shelf.steps(domain)
     folder = steps.folder("raft", key)
     share = sum(example.has_oracle for example in examples) / len(examples)
-    shelf.remarks[f"raft {domain}"] = (
-        f"raft {domain}: tuned on {len(examples)} examples from {whence}, the right passage in {100 * share:.0f} %"
+    shelf.remark(
+        f"raft {domain}",
+        f"raft {domain}: tuned on {len(examples)} examples from {whence}, the right passage in {100 * share:.0f} %",
     )
     if (folder / ADAPTER).is_dir():
         shelf.on_progress("raft", 1, 1, "kept")

@@ -108,6 +108,8 @@ class Shelf:
         self.tuned: dict[str, TunedCopy] = {}
         self._given = system
         self._methods: dict[tuple[str, str | None], Method] = {}
+        self._about: dict[tuple[str, str | None], set[str]] = {}
+        self._making: list[set[str]] = []
         self._stores: dict[str, PassageStore] = {}
         self._passages: dict[str, list[Passage]] = {}
 
@@ -123,14 +125,33 @@ class Shelf:
         whatever loading and training raise.
         """
         check_method(name)
-        place = (name, None if domain == GENERAL else domain)
+        place = _place(name, domain)
         if place not in self._methods:
             if place[1] is not None and name not in ON_GRAPHS:
                 self._check_domain(place[1])
             elif place[1] is None and name in BUILT_IN and name not in ROUTED | ON_GRAPHS:
                 raise ConfigError(f"The method {name} needs a domain.", f"Name one with --domain ({self._have()}).")
-            self._methods[place] = _made(name)(self, place[1])
+            self._making.append(self._about.setdefault(place, set()))
+            try:
+                self._methods[place] = _made(name)(self, place[1])
+            finally:
+                self._making.pop()
+        for about in self._about[place]:
+            self._concerns(about)
         return self._methods[place]
+
+    def remark(self, about: str, text: str) -> None:
+        """Say beside the numbers of every method that is being made; `about` names it, and a later text replaces it."""
+        self.remarks[about] = text
+        self._concerns(about)
+
+    def remarks_of(self, name: str, domain: str | None = None) -> dict[str, str]:
+        """What an evaluation should say beside the numbers of a method that was made, by what each is about."""
+        return {about: self.remarks[about] for about in sorted(self._about.get(_place(name, domain), ()))}
+
+    def _concerns(self, about: str) -> None:
+        for made in self._making:
+            made.add(about)
 
     @cached_property
     def system(self) -> GAG:
@@ -226,7 +247,8 @@ class Shelf:
             if encoder.kind != "colbert":
                 what = "token embeddings of a sentence encoder, as no ColBERT checkpoint is configured"
             best = f"the best {config.retrieval.top_k} (xrag: the best one) of {len(passages)} passages"
-            self.remarks[f"retrieval {domain}"] = f"{domain}: {best}, by {encoder.name} ({what})"
+            self.remark(f"retrieval {domain}", f"{domain}: {best}, by {encoder.name} ({what})")
+        self._concerns(f"retrieval {domain}")
         return self._stores[domain]
 
     @cached_property
@@ -310,6 +332,10 @@ def _made(name: str) -> Callable[[Shelf, str | None], Method]:
             return method
 
     return make
+
+
+def _place(name: str, domain: str | None) -> tuple[str, str | None]:
+    return name, None if domain == GENERAL else domain
 
 
 def _package(point: EntryPoint) -> str:

@@ -95,14 +95,36 @@ def load_tokenizer(config: ModelConfig, *, root: Path | None = None) -> PreTrain
         return _tokenizer(folder, where)
 
 
-def load_description(
-    config: ModelConfig, *, root: Path | None = None, causal: bool = True
-) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
-    """A model's config and tokenizer, without its weights. Raises ModelError."""
+@dataclass(frozen=True)
+class Description:
+    """A model's config and tokenizer, and the folder that its files lie in."""
+
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    folder: Path
+
+
+def load_description(config: ModelConfig, *, root: Path | None = None, causal: bool = True) -> Description:
+    """What a model is, without its weights in memory. Raises ModelError for what loading it would refuse at once:
+
+    a device, dtype or attention that is not to be had here, files that are missing, a model of another kind.
+    """
+    _where_and_how(config)
     folder, _ = _resolve(config.source, config.revision, root)
     where = f"The model {config.source}"
+    if not any(folder.glob("*.safetensors")):
+        raise _without_safetensors(where)
     with _said_plainly(where), quiet_transformers():
-        return _description(folder, where, causal=causal)
+        return Description(*_description(folder, where, causal=causal), folder)
+
+
+def _where_and_how(config: ModelConfig) -> tuple[torch.device, torch.dtype, str]:
+    """Device, dtype and why this dtype; raises ModelError for what is not to be had here."""
+    device = choose_device(config.device)
+    dtype, reason = choose_dtype(config.dtype, device)
+    if config.attention == "flash_attention_2":
+        _check_flash_attention(device, dtype)
+    return device, dtype, reason
 
 
 def _description(folder: Path, where: str, *, causal: bool) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
@@ -115,10 +137,7 @@ def _description(folder: Path, where: str, *, causal: bool) -> tuple[PreTrainedC
 
 
 def _load(config: ModelConfig, root: Path | None, *, causal: bool) -> LoadedModel:
-    device = choose_device(config.device)
-    dtype, reason = choose_dtype(config.dtype, device)
-    if config.attention == "flash_attention_2":
-        _check_flash_attention(device, dtype)
+    device, dtype, reason = _where_and_how(config)
     folder, revision = _resolve(config.source, config.revision, root)
     where = f"The model {config.source}"
     with _said_plainly(where), quiet_transformers():
@@ -295,13 +314,17 @@ def _plain_error(where: str, error: Exception) -> ModelError:
     if "attention" in text.lower() and "implementation" in text.lower():
         return ModelError(f"{where} does not have this attention implementation.", "Use attention: eager.")
     if "safetensors" in text and "no file named" in text:
-        return ModelError(
-            f"{where} has no safetensors weights, and pickled ones are refused.",
-            "Convert them where you trust them: model.save_pretrained(folder) writes safetensors.",
-        )
+        return _without_safetensors(where)
     if isinstance(error, ImportError):
         return ModelError(f"{where} needs a package that is missing: {text[:200]}.", "Install it and try again.")
     return ModelError(
         f"{where} cannot be loaded ({type(error).__name__}: {text[:200]}).",
         "Check that its files are whole: config.json, model.safetensors, tokenizer.json.",
+    )
+
+
+def _without_safetensors(where: str) -> ModelError:
+    return ModelError(
+        f"{where} has no safetensors weights, and pickled ones are refused.",
+        "Convert them where you trust them: model.save_pretrained(folder) writes safetensors.",
     )

@@ -21,7 +21,7 @@ def layers_of(config: PreTrainedConfig) -> int:
 
 
 def plain_attention(config: PreTrainedConfig) -> bool:
-    """Whether every layer sees all that came before, at places that rotary embeddings say.
+    """Whether every layer sees all that came before, each token knowing its own place.
 
     Only then are the key-values of a prompt's beginning the same in a batch of prompts of other lengths.
     """

@@ -10,12 +10,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
-from gag.config import RouterConfig
+from gag.config import AlignmentConfig, RouterConfig
 from gag.errors import ConfigError
 from gag.records import Question, content_hash
 from gag.routing.prototypes import general_questions
 from gag.training.foreign import VERSION, ForeignTexts
+
+TRIES = 20
+"""Texts drawn for a question, of which one should fit."""
 
 RARE = 2000
 """So many draws without a fitting text are enough to say that there is none."""
@@ -39,19 +43,41 @@ def counterfactual_pairs(
     *,
     near: float = 0.0,
     pieces: Sequence[str] = (),
+    fits: Callable[[Question, str], bool] = lambda question, text: True,
 ) -> list[Question]:
     """`count` questions whose only answer is a foreign text; the same for the same arguments.
 
     A share of `near` of them have their own answer with other digits and words, the others answers of other questions,
     such answers changed likewise, and words of `texts` (general text). `pieces` (a tokenizer's vocabulary) make words.
+    Where few texts that are drawn fit a question, the beginning of one is taken; fewer than `count` where none fits.
     """
     rng, kinds = random.Random(seed), random.Random(seed + 1)
     foreign = ForeignTexts(texts, [q.answers[0] for q in questions], seed, pieces=pieces)
-    chosen = (rng.choice(questions) for _ in range(count))
-    return [
-        replace(q, id=f"{q.id}~{n}", answers=(foreign.near(q.answers[0]) if kinds.random() < near else foreign.draw(),))
-        for n, q in enumerate(chosen)
-    ]
+    pairs = []
+    for n in range(count):
+        question = rng.choice(questions)
+        draw = partial(foreign.near, question.answers[0]) if kinds.random() < near else foreign.draw
+        text = _fitting(draw, partial(fits, question))
+        if text:
+            pairs.append(replace(question, id=f"{question.id}~{n}", answers=(text,)))
+    return pairs
+
+
+def changed_answers(config: AlignmentConfig) -> bool:
+    """Whether some counterfactual pairs have a true answer that is changed."""
+    return bool(config.counterfactual and config.counterfactual_near)
+
+
+def _fitting(draw: Callable[[], str], fits: Callable[[str], bool]) -> str:
+    """The first of TRIES texts that fits, or the words of the last one as far as they do."""
+    for _ in range(TRIES):
+        text = draw()
+        if fits(text):
+            return text
+    words = text.split()
+    while words and not fits(" ".join(words)):
+        words.pop()
+    return " ".join(words)
 
 
 def general_pairs(

@@ -17,6 +17,9 @@ from transformers import PreTrainedTokenizerBase
 VERSION = 2
 """Counts up with every change to what is drawn, so that a projector pretrained on other texts is told apart."""
 
+NEAR_VERSION = 2
+"""Likewise for changed answers (`ForeignTexts.near`), which no pretraining sees."""
+
 SHORT = 4
 """Letters of a piece that names are made of, at most."""
 
@@ -55,10 +58,18 @@ class ForeignTexts:
         return self._general()
 
     def near(self, answer: str) -> str:
-        """`answer` with other digits and names: of its kind, not itself; any text where nothing can be changed.
+        """`answer` with other digits and names: of its kind, never itself; any other text where nothing can be changed.
 
         Words that several answers have (units, "virus", "gum") mostly stay; others are made up of short pieces.
         """
+        for _ in range(8):
+            changed = self._changed(answer)
+            if changed != answer:
+                return changed
+        return next(text for text in iter(self.draw, None) if text != answer)
+
+    def _changed(self, answer: str) -> str:
+        """`answer` with every digit drawn again, and most of its own words."""
         pieces = re.split(r"(\s+)", answer)
         for index, piece in enumerate(pieces):
             if any(c in string.digits for c in piece):
@@ -66,8 +77,7 @@ class ForeignTexts:
             elif len(piece) > 3 and self._rng.random() > (0.9 if piece in self._common else 0.1):
                 made = self._name()
                 pieces[index] = made.capitalize() if piece[0].isupper() else made
-        changed = "".join(pieces)
-        return self.draw() if changed == answer else changed
+        return "".join(pieces)
 
     def _name(self) -> str:
         """Two to four short pieces of vocabulary in a row, as names are made of; any made-up word without pieces."""

@@ -23,13 +23,15 @@ from gag.models.base import Base
 from gag.models.loading import load_causal_lm
 from gag.models.projector import ProjectorShape, projector_from_tensors
 from gag.pipeline import Build, TrainedExpert
+from gag.preflight import check_ahead, check_place
 from gag.progress import Progress, silent
 from gag.records import Question, content_hash, questions_hash
 from gag.sources import Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
 from gag.training.alignment import alignment_examples
-from gag.training.counterfactual import foreign_texts_hash
+from gag.training.counterfactual import changed_answers, foreign_texts_hash
 from gag.training.expert import ADAPTER, ExpertData, train_expert
+from gag.training.foreign import NEAR_VERSION
 from gag.updating.plan import Plan
 from gag.updating.promotion import history
 from gag.workspace import Workspace
@@ -47,6 +49,10 @@ class Candidate:
     def module(self, base: Base) -> DomainModule:
         """All steps, and the updated module in runs/<domain>/update-<key>/module; one that is there is kept."""
         check_base(self.present, base.fingerprint, base.hidden_size)
+        config, root = self.workspace.config, self.workspace.root
+        check_place(config, self.workspace.modules, root=root)
+        if config.update.projector != "keep":
+            check_ahead(config, self.present.prompts, self._pairs, config.models.expert, root=root)
         expert = self._expert()
         folder = None if self.workspace.config.update.projector == "keep" else self._projector(expert, base)
         bank = self._build(self.plan.kept).prototypes()
@@ -107,6 +113,7 @@ class Candidate:
             config.deciding(self.present.projector.dropout),
             questions_hash(self._pairs),
             foreign_texts_hash(),
+            *([NEAR_VERSION] if changed_answers(config) else []),
         )
         folder = self._steps.folder("projector", key)
         if (folder / PROJECTOR_FILE).is_file():

@@ -32,16 +32,14 @@ def asked_domain(method: str, domain: str | None) -> str | None:
 
 
 class Methods(Protocol):
-    """What builds methods by name in one workspace (gag.methods.shelf.Shelf).
-
-    `remarks` are what an evaluation should say beside the numbers of the methods made so far, by what each is about.
-    """
-
-    @property
-    def remarks(self) -> Mapping[str, str]: ...
+    """What builds methods by name in one workspace (gag.methods.shelf.Shelf)."""
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method, trained where it needs that."""
+        ...
+
+    def remarks_of(self, name: str, domain: str | None = None) -> Mapping[str, str]:
+        """What an evaluation should say beside the numbers of a method that was made, by what each is about."""
         ...
 
 
@@ -90,15 +88,16 @@ class Asker:
         key = self.place.answer_key(workspace, method, asked)
         log = AnswerLog(self.place.answers, kept_as, questions.name, key, questions.longest)
         make = partial(self._method, workspace, method, asked)
+        remarks = self._remarks_file(questions.name, label, key)
         if table == "main":
-            make = partial(self._remarked, make, workspace, self._remarks_file(questions.name, label), key)
+            make = partial(self._remarked, workspace, method, asked, remarks, key)
         try:
             self._answer(questions, log, label, make)
         except _Failed as failed:
             self.problem(table, label, questions.name, failed.reason)
             return None
         if table == "main":
-            self._recall_remarks(questions.name, label, key)
+            self._recall_remarks(remarks, key)
         outcomes = [log.get(q) or Outcome(q, None, error=log.error(q)) for q in questions.questions]
         if said := left_out_passages([outcome.answer for outcome in outcomes if outcome.answer is not None]):
             self.remarks.append(f"{questions.name}: {label} {said}")
@@ -183,19 +182,18 @@ class Asker:
         except Exception as error:
             raise _Failed(error) from error
 
-    def _remarked(self, make: Callable[[], Method], workspace: Workspace, path: Path, key: str) -> Method:
-        """What `make` makes; what was remarked meanwhile is kept beside its answers, which a later run does not ask."""
-        before = dict(self.methods(workspace).remarks)
-        method = make()
-        said = {about: text for about, text in self.methods(workspace).remarks.items() if before.get(about) != text}
-        keep(path, key, (read_kept(path, key) or {}) | said)
+    def _remarked(self, workspace: Workspace, name: str, domain: str | None, path: Path, key: str) -> Method:
+        """The method; what it remarks is kept for later runs, which find its answers there and do not make it."""
+        method = self._method(workspace, name, domain)
+        keep(path, key, self.methods(workspace).remarks_of(name, domain))
         return method
 
-    def _remarks_file(self, dataset: str, label: str) -> Path:
-        return self.place.out / "remarks" / file_name(dataset) / f"{file_name(label)}.json"
+    def _remarks_file(self, dataset: str, label: str, key: str) -> Path:
+        """As the answers of other choices are kept too, each key has a file."""
+        return self.place.out / "remarks" / file_name(dataset) / f"{file_name(label)} {key[:16]}.json"
 
-    def _recall_remarks(self, dataset: str, label: str, key: str) -> None:
-        for text in (read_kept(self._remarks_file(dataset, label), key) or {}).values():
+    def _recall_remarks(self, path: Path, key: str) -> None:
+        for text in (read_kept(path, key) or {}).values():
             if text not in self.remarks:
                 self.remarks.append(text)
 

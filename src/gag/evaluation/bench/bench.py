@@ -15,7 +15,7 @@ from gag.config import merged
 from gag.evaluation.agreement import general_agreement
 from gag.evaluation.bench.asking import ROUTED, Asker, OpenMethods, asked_domain
 from gag.evaluation.bench.config import Ablation
-from gag.evaluation.bench.found import Found
+from gag.evaluation.bench.found import Found, Problem
 from gag.evaluation.bench.place import Place, QuestionSet
 from gag.evaluation.latency import timed
 from gag.evaluation.routing_tables import pool_routing, workspace_routing
@@ -147,9 +147,13 @@ class Bench:
 
                 compute = partial(self._timed, method, asked, chosen)
                 values = self._asker.kept_costs("cost", method, name, key, compute) or {}
-                count = int(values.pop(COUNT, len(chosen.questions)))
+                measured = int(values.pop(COUNT, len(chosen.questions)))
+                if 0 < measured < len(chosen.questions):
+                    left = len(chosen.questions) - measured
+                    said = f"{left} of {len(chosen.questions)} questions could not be answered and are not timed"
+                    self.found.problems.append(Problem("cost", method, name, said, questions=left))
                 self.found.rows += [
-                    Row(method, name, metric, value, None, None, count, "cost", name)
+                    Row(method, name, metric, value, None, None, measured, "cost", name)
                     for metric, value in values.items()
                 ]
             self.on_progress(f"{name}: cost", len(methods), len(methods))

@@ -193,7 +193,8 @@ class BenchConfig(Section):
     )
     domains: dict[str, BenchDomain] = Field(
         default_factory=dict,
-        description="The domains by name; none takes those of `workspace`, tested with data/NAME/test.jsonl in it.",
+        description="The domains by name; none takes those of `workspace` (of its gag.yaml, and its modules), tested "
+        "with data/NAME/test.jsonl, or else with their pairs of `split: test`. What --set says of one lies over these.",
     )
     general: dict[str, GeneralSet] = Field(default_factory=dict, description="Sets of general questions by name.")
     methods: tuple[str, ...] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import reduce
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from gag.config import (
     FILE_NAME,
     Config,
     Section,
+    check_domain_name,
     explained,
     merged,
     override_tree,
@@ -25,6 +27,7 @@ from gag.config import (
     settings_under,
 )
 from gag.config import load_config as load_workspace_config
+from gag.domain import MODULE
 from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, DepthTable, ReadoutTable
 from gag.records import read_questions
@@ -73,12 +76,9 @@ def load_bench(
         tree = merged(_absolute(bench_preset(str(name)), Path(), data, f"the bench {name}"), {**tree, "preset": name})
     origin = str(path) if path is not None else f"the bench {name}"
     over = [_absolute(override, Path.cwd(), data, "--set") for override in chosen]
+    tree = _with_workspace(tree, reduce(_over, over, tree), pairs=quick)
     if quick:
-        whole = parse_bench(
-            _without_nothing(reduce(_over, over, tree)), origin=origin
-        )  # what is wrong is said before it is shortened
-        if whole.workspace is not None:
-            tree = {**tree, "domains": _of_workspace(Path(whole.workspace), tree.get("domains") or {})}
+        parse_bench(_without_nothing(reduce(_over, over, tree)), origin=origin)  # what is wrong is said first
         tree = shortened(_without_nothing(tree))
     return parse_bench(_without_nothing(reduce(_over, over, tree)), origin=origin)
 
@@ -96,26 +96,36 @@ def _over(tree: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged(settings_under(tree, settings) if isinstance(settings, Mapping) else tree, above)
 
 
-def _of_workspace(root: Path, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The domains that are `named`, or all of a workspace, each with the workspace's files under what it names."""
-    if not (root / FILE_NAME).is_file():
-        return {**named}
-    lab = Workspace(root, load_workspace_config(root / FILE_NAME))
+def _with_workspace(tree: Mapping[str, Any], whole: Mapping[str, Any], *, pairs: bool) -> dict[str, Any]:
+    """`tree` with the domains of the workspace that it is about written out, where `whole` chooses among them.
+
+    Those that `tree` names, or else all that the workspace has: what overrides say lies over these, and null takes one
+    out. With `pairs` the workspace's own files of pairs are written out too.
+    """
+    root, own, said = whole.get("workspace"), tree.get("domains") or {}, whole.get("domains") or {}
+    there = isinstance(root, str) and (Path(root) / FILE_NAME).is_file()
+    if not there or not (said or pairs) or not all(isinstance(part, Mapping) for part in (own, said)):
+        return {**tree}
+    lab = Workspace(Path(str(root)), load_workspace_config(Path(str(root)) / FILE_NAME))
+    chosen = [name for name, section in own.items() if section is not None] or workspace_domains(lab)
     found = {}
-    for name in named or workspace_domains(lab):
-        said, aligned = named.get(name) or {}, lab.domain(name).align_qa
-        files = {
-            "test": None if "test" in said else own_test(lab, name),
-            "qa": lab.qa(name),
-            "align_qa": None if aligned is None else lab.path(aligned),
-        }
-        found[name] = {**{key: os.fspath(path) for key, path in files.items() if path is not None}, **said}
-    return found
+    for name in chosen:
+        section, mine = said.get(name, {}), own.get(name) or {}
+        if isinstance(section, Mapping) and isinstance(mine, Mapping):
+            aligned = lab.domain(name).align_qa
+            files = {"test": None if "test" in section else own_test(lab, name)}
+            if pairs:
+                files |= {"qa": lab.qa(name), "align_qa": None if aligned is None else lab.path(aligned)}
+            found[name] = {**{key: os.fspath(path) for key, path in files.items() if path is not None}, **mine}
+    return {**tree, "domains": {**own, **found}}
 
 
 def workspace_domains(lab: Workspace) -> list[str]:
     """The domains of a workspace: those of its gag.yaml, and those that only have a module."""
-    built = [path.name for path in sorted(lab.modules.glob("[!.]*")) if path.is_dir()]
+    built = []
+    for path in sorted(lab.modules.glob(f"[!.]*/{MODULE}")):
+        with suppress(ConfigError):  # a folder that somebody put there
+            built.append(check_domain_name(path.parent.name))
     return list(dict.fromkeys([*lab.config.domains, *built]))
 
 
@@ -131,7 +141,8 @@ def own_test(lab: Workspace, name: str) -> Path:
         return pairs
     raise InputError(
         f"The domain {name} has no test questions: {path} does not exist.",
-        f"Put questions with answers there, or name a file of them: --set domains.{name}.test=FILE",
+        f"Put questions with answers there, name a file of them (--set domains.{name}.test=FILE), or leave the domain "
+        f"out (--set domains.{name}=null).",
     )
 
 

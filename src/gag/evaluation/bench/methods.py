@@ -41,10 +41,9 @@ class BuiltMethods:
         self.shelf: Shelf = Shelf(workspace, on_progress=on_progress, system=system)
         self._built: set[str] = set(workspace.config.domains) if as_they_are else set()
 
-    @property
-    def remarks(self) -> Mapping[str, str]:
-        """The shelf's remarks."""
-        return self.shelf.remarks
+    def remarks_of(self, name: str, domain: str | None = None) -> Mapping[str, str]:
+        """The shelf's remarks on a method that was made."""
+        return self.shelf.remarks_of(name, domain)
 
     def method(self, name: str, domain: str | None = None) -> Method:
         """The method; what it needs is trained first. Raises what building and loading raise."""

@@ -156,7 +156,9 @@ def open_place(config: BenchConfig, out: Path) -> Place:
 
 def _check_files(place: Place) -> None:
     """Refuse a missing file, or a route's order that names no domain, before hours of work; raises InputError."""
-    table = place.config.tables.routing
+    table, general = place.config.tables.routing, place.workspace.config.router.general_questions
+    if general is not None and not (path := place.workspace.path(general)).is_file():
+        raise InputError(f"router.general_questions: {path} does not exist.", "Check the path.")
     for name in place.domains:
         domain = place.workspace.domain(name)
         for key in FILES:

@@ -6,6 +6,7 @@ import yaml
 
 from gag.atomic import disk_errors, new_file
 from gag.domain import load_module
+from gag.errors import DomainError
 from gag.evaluation.bench.config import BenchConfig
 from gag.evaluation.bench.found import Found
 from gag.evaluation.bench.place import Place, keeps_modules
@@ -93,7 +94,12 @@ def _modules(place: Place) -> str:
         return "built for this comparison, whose choices are not those of the workspace's own modules"
     said = "the workspace's own, as they are"
     for name in place.domains:
-        built, now = load_module(place.workspace.module(name)).generation, place.workspace.config.of(name).generation
+        now = place.workspace.config.of(name).generation
+        try:
+            built = load_module(place.workspace.module(name)).generation
+        except DomainError as error:
+            said += f"; that of {name} cannot be used ({error.message})"
+            continue
         if built != now:
             lengths = f"{built.max_new_tokens} tokens at most, other methods {now.max_new_tokens}"
             said += f"; {name} answers as it was built ({lengths}): gag build {name} takes gag.yaml's choices"
