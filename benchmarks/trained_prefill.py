@@ -187,8 +187,8 @@ def read(expert: Expert, pairs: Sequence[Question], config: Config) -> Tensor:
 def train_codes(trial: Trial, pairs: Sequence[Question], targets: Tensor, options: Any) -> None:
     """What the reader says against the answers' states, and what the projector makes of both.
 
-    States have a few huge numbers, which squares would see alone: hence the absolute error. The vectors count by squares,
-    as a share of their variance.
+    States have a few huge numbers, which squares would see alone: hence the absolute error. The vectors count by
+    squares, as a share of their variance.
     """
     reader = trial.reader
     wanted = (targets.squeeze(2) - reader.mean) / reader.scale
