@@ -3,9 +3,10 @@
     python -m benchmarks.scaling --out runs/scaling [--facts 100 300 1000] [--slots 1 2 4 8] [--set KEY=VALUE]…
 
 For every number of facts a domain of the preset `demo` is built from three wordings each, once for every number of
-slots (the expert is the same). A slot's segment has so many parts that about twelve tokens are kept apart. Asked is the
-fourth wording of at most ASKED facts, with the route given; facts that the projector saw in training and facts it never
-saw are told apart. Interrupted anywhere, the same command goes on. Writes scaling.json and scaling.png.
+slots (the expert is the same). A slot's segment has so many parts that about twelve tokens are kept apart; a single
+slot has eight, and a projector that is pretrained on short texts first. Asked is the fourth wording of at most ASKED
+facts, with the route given; facts that the projector saw in training and facts it never saw are told apart. Interrupted
+anywhere, the same command goes on. Writes scaling.json and scaling.png.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ ASKED = 400
 KEPT_APART = 12
 """Background tokens whose order a readout keeps, over all slots."""
 
+ONE_SLOT = ("readout.parts=8", "projector.hidden=2304", "projector.pretrain_lengths=[2,4,7]")
+"""What a single slot needs to learn at all (docs/results.md, One token)."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, build what is missing, ask, write, print."""
@@ -59,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def kept_rows(out: Path, facts: int, slots: int, choices: Sequence[str]) -> list[Row]:
     """The rows of one size and one number of slots, from disk where these choices were measured before."""
-    overrides = [f"readout.slots={slots}", f"readout.parts={-(-KEPT_APART // slots)}", *choices]
+    overrides = [f"readout.slots={slots}", f"readout.parts={-(-KEPT_APART // slots)}"]
+    overrides += [*(ONE_SLOT if slots == 1 else ()), *choices]
     path = out / "rows" / f"{facts}-{slots}.json"
     if path.is_file():
         kept = json.loads(path.read_text("utf-8"))

@@ -25,6 +25,7 @@ SETTINGS = {
     "readout.max_new_tokens": "4",
     "generation.max_new_tokens": "4",
     "projector.pretrain_pairs": "0",
+    "projector.pretrain_lengths": "[]",
     "projector.hidden": "16",
     "alignment.counterfactual": "0",
 }
