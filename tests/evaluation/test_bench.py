@@ -292,6 +292,22 @@ def test_costs_are_measured_one_at_a_time_and_kept(small: dict[str, Any], tmp_pa
     assert again.asked == []
 
 
+def test_questions_that_could_not_be_timed_are_told(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Fake, questions: Sequence[Question]) -> list[Answer]:
+        if self.name == "gag" and any(q.id == "q1" for q in questions):
+            raise InputError("too long", "")
+        return answered(self, questions)
+
+    answered = Fake.answer
+    monkeypatch.setattr(Fake, "answer", refused)
+    found, _ = run(small | {"metrics": ["token_f1"], "tables": {"cost": {"questions": 4}}}, tmp_path / "out")
+    assert {(r.method, r.n) for r in found.rows if r.table == "cost"} == {("base", 4), ("gag", 3), ("rag", 4)}
+    told = [(p.method, p.questions) for p in found.problems if p.table == "cost"]
+    assert told == [("gag", 1), ("gag", 1)], "one a domain"
+
+
 def test_unseen_facts_have_rows_of_their_own(small: dict[str, Any], tmp_path: Path) -> None:
     rows = [{"id": f"q{i}", "question": f"what {i}?", "answers": ["x"], "projector": i < 2} for i in range(5)]
     write_jsonl(tmp_path / "test.jsonl", rows)

@@ -74,11 +74,8 @@ def where(workspace: Workspace) -> str:
     from gag.workspace import current_workspace
 
     found = current_workspace()
-    return (
-        ""
-        if found is not None and found.exists() and found.samefile(workspace.root)
-        else f" --workspace {workspace.root}"
-    )
+    here = found is not None and found.exists() and found.samefile(workspace.root)
+    return "" if here else f" --workspace {workspace.root}"
 
 
 def shown_path(path: Path) -> str:

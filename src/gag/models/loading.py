@@ -105,9 +105,10 @@ class Description:
 
 
 def load_description(config: ModelConfig, *, root: Path | None = None, causal: bool = True) -> Description:
-    """What a model is, without its weights in memory. Raises ModelError for what loading it would refuse at once:
+    """What a model is, without its weights in memory.
 
-    a device, dtype or attention that is not to be had here, files that are missing, a model of another kind.
+    Raises ModelError for what loading it would refuse at once: a device, dtype or attention that is not to be had here,
+    files that are missing, a model of another kind.
     """
     _where_and_how(config)
     folder, _ = _resolve(config.source, config.revision, root)
