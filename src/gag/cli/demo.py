@@ -15,9 +15,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where the workspace is made.", show_default=True)] = Path("demo"),
     fast: Annotated[
         bool,
-        typer.Option(
-            "--fast", help="A few documents of each lab and less training, under three minutes; numbers are lower."
-        ),
+        typer.Option("--fast", help="A few documents of each lab and less training: a few minutes; numbers are lower."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the rows of results.json instead of tables.")] = False,
 ) -> None:
