@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
 
 from gag.corpus.synthesis.domain_pairs import synthesis_task
+from gag.corpus.synthesis.local_writer import LocalWriter
 from gag.corpus.synthesis.review import passages_of
 from gag.corpus.synthesis.synthesis import Synthesis
 from gag.pipeline import Build
@@ -138,6 +140,18 @@ def test_a_local_model_writes(mill: Path, gag: Gag) -> None:
     assert len(journal.read_text().splitlines()) == 8
     again = gag("synth", "mill", "--model", "base", "--limit", "2", "--set", "synthesis.tokens_per_pair=16", cwd=mill)
     assert again.code == 0 and len(journal.read_text().splitlines()) == 8
+
+
+def test_a_local_model_that_changes_is_told(mill: Path, gag: Gag, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(self: LocalWriter, prompts: Sequence[Any], max_tokens: int) -> Iterator[tuple[int, str]]:
+        with torch.no_grad():
+            next(self._base.model.parameters()).add_(1e-3)
+        yield from ((position, "nothing") for position in range(len(prompts)))
+
+    monkeypatch.setattr(LocalWriter, "complete", spoilt)
+    ran = gag("synth", "mill", "--model", "base", "--limit", "2", cwd=mill)
+    assert ran.code == 1 and "The weights of the model" in ran.err and "changed" in ran.err
+    assert not (mill / "data" / "mill" / "qa.jsonl").exists()
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -15,7 +15,7 @@ import yaml
 
 from gag.config import Config, GenerationConfig, ModelConfig, ProjectorConfig, PromptsConfig, ReadoutConfig
 from gag.domain import ModelReference, ModuleSpec, Routing, write_module
-from gag.errors import ConfigError, DomainError, InputError, MissingExtra
+from gag.errors import ConfigError, DomainError, InputError, MissingExtra, RunError
 from gag.evaluation import harness
 from gag.evaluation.continuations import Asked, continuation_scores, written_until
 from gag.evaluation.routed_text import routed_text
@@ -180,6 +180,15 @@ def test_each_request_is_routed_by_its_own_question(lab: Path, tasks: Path) -> N
     assert found["tiny_text"] == expected["tiny_text"]
     assert routed.routes == {GENERAL: 6, "alloys": 3}
     assert routed.get_model_info()["routes"] == {GENERAL: 6, "alloys": 3}
+
+
+def test_a_base_that_changed_has_no_results(lab: Path) -> None:
+    changed = model(lab, method="base")
+    changed.get_model_info()
+    with torch.no_grad():
+        next(changed.base.model.parameters()).add_(1e-3)
+    with pytest.raises(RunError, match="the base changed"):
+        changed.get_model_info()
 
 
 def test_a_domain_request_is_the_domains_prompt_with_the_experts_vectors(lab: Path) -> None:

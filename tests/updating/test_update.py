@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def test_a_passage_that_always_fails_is_left_out(
 ) -> None:
     writer = Writer(Failure("no connection"))
     journal = Journal(place.runs("mill") / "synth-writer" / "journal.jsonl")
-    monkeypatch.setattr(updates, "open_writer", lambda *_: Remembered(writer, journal))
+    monkeypatch.setattr(updates, "open_writer", lambda *_: closing(Remembered(writer, journal)))
     choices = ("synthesis.model=base", "synthesis.per_passage=1")
     with pytest.raises(RunError, match="1 of 4 passages failed"):
         take("new.jsonl", choices=choices)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -150,8 +149,7 @@ def _make(shelf: Shelf, name: str, questions: list[Question], config: RaftConfig
     place, on_progress = shelf.workspace, shelf.on_progress
     passages, store = shelf.passages(name), shelf.store(name)
     synthesis = place.config.synthesis.model_copy(update={"model": config.reasoner})
-    writer = open_writer(place, name, synthesis)
-    with closing(writer) if writer is not None else nullcontext():
+    with open_writer(place, name, synthesis) as writer:
         if writer is not None and is_endpoint(config.reasoner):
             agree_to(_cost(writer, questions, shelf, name, config), yes)
         return make_examples(questions, passages, store, config, writer=writer, on_progress=on_progress)

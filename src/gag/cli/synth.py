@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -62,7 +62,7 @@ def synth(
 
     Replies of a model are kept one by one: after an interruption or a failure the same command asks only for the rest.
     """
-    from gag.corpus.synthesis.domain_pairs import keep_pairs, synthesis_task
+    from gag.corpus.synthesis.domain_pairs import keep_pairs, open_writer, synthesis_task
     from gag.corpus.synthesis.endpoint import is_endpoint
     from gag.corpus.synthesis.review import QaSet
     from gag.corpus.synthesis.synthesis import Synthesis
@@ -80,8 +80,10 @@ def synth(
             f"The domain {name} has no passages: all its documents were taken out, and their pairs too.",
             f"Bring documents in: gag ingest {name} FOLDER",
         )
-    remembered = _writer(place, name, config)
-    with shown_progress() as on_progress, closing(remembered) if remembered is not None else nullcontext():
+    with ExitStack() as stack:
+        with notes().status("loading the model") if config.model != "extractive" else nullcontext():
+            remembered = stack.enter_context(open_writer(place, name, config))
+        on_progress = stack.enter_context(shown_progress())
         run = Synthesis(task, remembered, on_progress)
         if is_endpoint(config.model) and remembered is not None:
             if preview:
@@ -104,14 +106,6 @@ def synth(
             f"All {len(task.passages)} passages are left out: {next(iter(result.report.left_out.values()))}.",
             "Choose other values of synthesis.tokens_per_pair and synthesis.check_tokens, or another writer.",
         )
-
-
-def _writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
-    """The writer with its journal; None for the extractive generator."""
-    from gag.corpus.synthesis.domain_pairs import open_writer
-
-    with notes().status("loading the model") if config.model != "extractive" else nullcontext():
-        return open_writer(place, name, config)
 
 
 def agree(run: Synthesis, writer: Remembered, config: SynthesisConfig, yes: bool) -> None:

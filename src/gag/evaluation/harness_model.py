@@ -26,6 +26,7 @@ from gag.evaluation.harness_arguments import harness_arguments, opened
 from gag.evaluation.routed_text import routed_text
 from gag.models.base import Base
 from gag.models.chat import EncodedPrompt
+from gag.models.fingerprint import check_unchanged, weights_checksum
 from gag.prompts import Message, Untrusted
 from gag.records import GENERAL
 from gag.system import GAG, Attached
@@ -61,6 +62,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness is untyped
         assert found is not None
         self.base: Base = found
         self.tokenizer = self.base.tokenizer
+        self._checksum = weights_checksum(self.base.model)
         self.routes: Counter[str] = Counter()
         self._chats: dict[str, list[dict[str, str]]] = {}
         self._check_route()
@@ -92,7 +94,11 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness is untyped
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def get_model_info(self) -> dict[str, Any]:
-        """What is written beside the results: which base, which method, and how often each route was taken."""
+        """What is written beside the results: which base, which method, and how often each route was taken.
+
+        The harness asks for it at the end, so the base is proven unchanged here: RunError.
+        """
+        check_unchanged(self.base.model, self._checksum, "the base")
         return {
             "base": self.base.source,
             "base_fingerprint": self.base.fingerprint,

@@ -46,6 +46,11 @@ def frozen(model: nn.Module, what: str) -> Iterator[None]:
     """
     before = weights_checksum(model)
     yield
+    check_unchanged(model, before, what)
+
+
+def check_unchanged(model: nn.Module, before: str, what: str) -> None:
+    """Raise RunError where `before` is not the `weights_checksum` of `model`, which the message calls `what`."""
     after = weights_checksum(model)
     if after != before:
         raise RunError(

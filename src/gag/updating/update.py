@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -220,8 +220,7 @@ class Update:
                 pairs.replace(config.style, [], [], {p.id: p.text for p in passages}, asked=())
             return None
         task = synthesis_task(self.workspace, self.name, config, only=todo)
-        writer = open_writer(self.workspace, self.name, config)
-        with closing(writer) if writer is not None else nullcontext():
+        with open_writer(self.workspace, self.name, config) as writer:
             run = Synthesis(task, writer, self.on_progress)
             if writer is not None and self.agree is not None:
                 self.agree(run, writer)

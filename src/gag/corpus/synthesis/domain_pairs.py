@@ -6,7 +6,8 @@ Which passages were asked about is kept by their text, so that a later run can b
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,25 +75,33 @@ def synthesis_task(
     return Task(name, place.prompts(name).field, chosen, titles, sides, config, around, known)
 
 
-def open_writer(place: Workspace, name: str, config: SynthesisConfig) -> Remembered | None:
-    """Who writes, with the journal of what was written; None for the extractive generator."""
-    if config.model == "extractive":
-        return None
-    writer: Writer
-    if is_endpoint(config.model):
-        writer = EndpointWriter(config.model, config)
-    else:
-        from gag.corpus.synthesis.local_writer import LocalWriter
-        from gag.models.base import Base
-        from gag.models.loading import load_causal_lm
+@contextmanager
+def open_writer(place: Workspace, name: str, config: SynthesisConfig) -> Iterator[Remembered | None]:
+    """Who writes, with the journal of what was written; None for the extractive generator.
 
-        chosen = place.config.models.base
-        if config.model != "base":
-            chosen = chosen.model_copy(update={"source": config.model, "revision": None})
-        base = Base.from_loaded(load_causal_lm(chosen, root=place.root))
-        writer = LocalWriter(base, temperature=config.temperature, batch_size=config.batch_size, seed=config.seed)
-    folder = place.runs(name) / f"synth-{content_hash('synth', writer.name)[:12]}"
-    return Remembered(writer, Journal(folder / "journal.jsonl"))
+    A model in this process is proven unchanged at the end: RunError.
+    """
+    if config.model == "extractive":
+        yield None
+        return
+    with ExitStack() as stack:
+        writer: Writer
+        if is_endpoint(config.model):
+            writer = EndpointWriter(config.model, config)
+        else:
+            from gag.corpus.synthesis.local_writer import LocalWriter
+            from gag.models.base import Base
+            from gag.models.fingerprint import frozen
+            from gag.models.loading import load_causal_lm
+
+            chosen = place.config.models.base
+            if config.model != "base":
+                chosen = chosen.model_copy(update={"source": config.model, "revision": None})
+            base = Base.from_loaded(load_causal_lm(chosen, root=place.root))
+            stack.enter_context(frozen(base.model, f"the model {base.source}"))
+            writer = LocalWriter(base, temperature=config.temperature, batch_size=config.batch_size, seed=config.seed)
+        folder = place.runs(name) / f"synth-{content_hash('synth', writer.name)[:12]}"
+        yield stack.enter_context(closing(Remembered(writer, Journal(folder / "journal.jsonl"))))
 
 
 def keep_pairs(place: Workspace, name: str, result: Result, task: Task) -> int:
