@@ -6,7 +6,8 @@ For every number of facts a domain of the preset `demo` is built from three word
 slots (the expert is the same). A slot's segment has so many parts that about twelve tokens are kept apart; a single
 slot has eight, and a projector that is pretrained on short texts first. Asked is the fourth wording of at most ASKED
 facts, with the route given; facts that the projector saw in training and facts it never saw are told apart. Interrupted
-anywhere, the same command goes on. Writes scaling.json and scaling.png.
+anywhere, the same command goes on. Writes scaling.json and scaling.png; the folder is a workspace too, for
+`benchmarks.passing`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 
 from benchmarks.made_facts import FIELD, made_facts
 from gag.atomic import new_file
-from gag.config import DomainConfig, load_config
+from gag.config import FILE_NAME, DomainConfig, load_config
 from gag.demo.labs import seen_by_projector
+from gag.errors import ConfigError
 from gag.evaluation.metrics import fact_recall
 from gag.evaluation.runner import evaluate
 from gag.evaluation.statistics import mean_interval
@@ -33,6 +35,7 @@ from gag.records import Question, write_jsonl
 from gag.sources import Sources
 from gag.system import GAG
 from gag.workspace import Workspace
+from gag.workspace_file import commented_yaml
 
 ASKED = 400
 """Test questions of each size, spread over its facts."""
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     out = options.out.resolve()
     rows: list[Row] = []
+    write_workspace(out, sorted(options.facts), options.set)
     for facts in sorted(options.facts):
         for slots in options.slots:
             rows += kept_rows(out, facts, slots, options.set)
@@ -80,21 +84,15 @@ def kept_rows(out: Path, facts: int, slots: int, choices: Sequence[str]) -> list
 
 def measured(out: Path, facts: int, slots: int, overrides: Sequence[str]) -> list[Row]:
     """Build the domain and ask: recall of gag and of its expert, on seen and on unseen facts."""
-    name = f"facts-{facts}"
-    train, test = made_facts(facts)
-    files = {part: out / "data" / name / f"{part}.jsonl" for part in ("train", "align")}
-    write_jsonl(files["train"], train)
-    write_jsonl(files["align"], [q for q in train if seen_by_projector(q)])
-    domain = DomainConfig(field=FIELD, qa=str(files["train"]), align_qa=str(files["align"]))
-    config = load_config(preset="demo", overrides=overrides).model_copy(update={"domains": {name: domain}})
+    name, test = f"facts-{facts}", written(out, facts)
+    config = load_config(preset="demo", overrides=overrides).model_copy(update={"domains": {name: _domain(name)}})
     place = Workspace(out, config, modules_folder=f"modules/{slots}-slots")
     module = Build(place, name, Sources(), on_progress=_progress).run(Build.module)
     system = GAG.from_config(config, [module.folder], root=out)
     method = BaseBacked(Injected(system, oracle=True))
     rows = []
     for side, wanted in (("seen", True), ("unseen", False)):
-        part = spread([q for q in test if seen_by_projector(q) is wanted], ASKED // 2)
-        asked = [dataclasses.replace(q, domain=name) for q in part]
+        asked = [question for question in test if seen_by_projector(question) is wanted]
         found = evaluate(method, asked, ("fact_recall",))
         knew = [fact_recall(a.background or "", q.meta["value"]) for a, q in zip(found.answers, asked, strict=True)]
         for who, values in (("gag", found.values["fact_recall"]), ("expert", knew)):
@@ -104,6 +102,39 @@ def measured(out: Path, facts: int, slots: int, overrides: Sequence[str]) -> lis
             rows.append(row)
             print(f"{row.domain}: {row.method} {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]", flush=True)
     return rows
+
+
+def written(out: Path, facts: int) -> list[Question]:
+    """Write the pairs of so many facts under data/; returns the test questions that are asked."""
+    name = f"facts-{facts}"
+    train, test = made_facts(facts)
+    sides = [[q for q in test if seen_by_projector(q) is seen] for seen in (True, False)]
+    asked = [dataclasses.replace(q, domain=name) for side in sides for q in spread(side, ASKED // 2)]
+    align = [q for q in train if seen_by_projector(q)]
+    for part, questions in (("train", train), ("align", align), ("test", asked)):
+        write_jsonl(out / "data" / name / f"{part}.jsonl", questions)
+    return asked
+
+
+def write_workspace(out: Path, sizes: Sequence[int], choices: Sequence[str]) -> None:
+    """Write gag.yaml: the preset with `choices` and a domain for every size that is there, for other commands.
+
+    Raises ConfigError where `out` is another workspace.
+    """
+    path = out / FILE_NAME
+    there = list(load_config(path).domains) if path.is_file() else []
+    if any(not name.startswith("facts-") for name in there):
+        raise ConfigError(f"{out} is another workspace: it has the domains {', '.join(there)}.", "Name another --out.")
+    names = dict.fromkeys([*there, *(f"facts-{size}" for size in sizes)])
+    config = load_config(preset="demo", overrides=choices)
+    config = config.model_copy(update={"domains": {name: _domain(name) for name in names}})
+    out.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as partial:
+        partial.write_text(commented_yaml(config), "utf-8")
+
+
+def _domain(name: str) -> DomainConfig:
+    return DomainConfig(field=FIELD, qa=f"data/{name}/train.jsonl", align_qa=f"data/{name}/align.jsonl")
 
 
 def spread(questions: Sequence[Question], most: int) -> list[Question]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from benchmarks.made_facts import KINDS, made_facts
 
-from benchmarks import scaling
+from benchmarks import passing, scaling
+from gag.config import load_config
+from gag.errors import ConfigError
 from gag.testing import write_tiny_encoder, write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
@@ -65,3 +67,43 @@ def test_every_size_and_number_of_slots_is_measured_once(
     scaling.main(command)
     assert "facts, seen: gag" not in capsys.readouterr().out
     assert json.loads((tmp_path / "scaling.json").read_text("utf-8")) == rows
+
+
+def test_choices_are_told_against_the_first_on_the_same_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_model(tmp_path / "base", "qwen2", seed=1)
+    write_tiny_encoder(tmp_path / "encoder")
+    monkeypatch.setenv("GAG_CACHE", str(tmp_path / "cache"))
+    choices = [f"{key}={value}" for key, value in SETTINGS.items()]
+    scaling.write_workspace(tmp_path, [16, 24], choices)
+    asked = {facts: scaling.written(tmp_path, facts) for facts in (16, 24)}
+    assert list(load_config(tmp_path / "gag.yaml").domains) == ["facts-16", "facts-24"]
+    command = ["--workspace", str(tmp_path), "--domain", "facts-16", "facts-24", "--set", "readout.slots=2"]
+    passing.main([*command, "--variant", "alignment.epochs=1", "--variant", "alignment.epochs=1 readout.parts=1"])
+    shown = capsys.readouterr().out
+    assert "facts-16, facts-24: readout.slots=2 alignment.epochs=1 readout.parts=1" in shown
+    seen, unseen = (sum(q.meta["projector"] is side for n in asked for q in asked[n]) for side in (True, False))
+    lines = [line.split() for line in shown.splitlines()]
+    assert [line[1] for line in lines if line[:1] == ["seen"] and line[1].isdigit()] == [str(seen)] * 2
+    assert [line[1] for line in lines if line[:1] == ["unseen"] and line[1].isdigit()] == [str(unseen)] * 2
+    assert shown.count("seen - first: recall") == 2  # the second variant's, on seen and on unseen facts
+
+
+def test_differences_are_of_the_same_questions() -> None:
+    _, test = made_facts(8)
+    first = [passing.Passed(q, "x", 1.0, 0.0, 4.0) for q in test]
+    better = [passing.Passed(q, "x", 1.0, float(n % 2), 3.0) for n, q in enumerate(test)]
+    seen = [n % 2 for n, q in enumerate(test) if q.meta["projector"]]
+    line = passing.against(better, first).splitlines()[0]
+    assert line.startswith(f"seen - first: recall {sum(seen) / len(seen):+.3f} [")
+    assert line.endswith("nll -1.000 [-1.000, -1.000]")
+    assert f"{sum(seen) / len(seen):.2f}" in passing.table(better).splitlines()[1]
+
+
+def test_another_workspace_is_left_as_it_is(tmp_path: Path) -> None:
+    said = "domains:\n  mill:\n    qa: mill.jsonl\n"
+    (tmp_path / "gag.yaml").write_text(said)
+    with pytest.raises(ConfigError, match="another workspace: it has the domains mill"):
+        scaling.main(["--out", str(tmp_path), "--facts", "8", "--slots", "1"])
+    assert (tmp_path / "gag.yaml").read_text() == said
