@@ -46,40 +46,43 @@ def test_facts_are_invented_and_fewer_are_the_first_ones() -> None:
     assert not any(q.answers[0] in q.question for q in train)
 
 
-def test_every_size_and_number_of_slots_is_measured_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with tiny models, and a cache of its own."""
     write_tiny_model(tmp_path / "base", "qwen2", seed=1)
     write_tiny_encoder(tmp_path / "encoder")
     monkeypatch.setenv("GAG_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_every_size_and_number_of_slots_is_measured_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(scaling, "ASKED", 6)
-    command = ["--out", str(tmp_path), "--facts", "16", "8", "--slots", "1", "2"]
+    command = ["--out", str(place), "--facts", "16", "8", "--slots", "1", "2"]
     for key, value in SETTINGS.items():
         command += ["--set", f"{key}={value}"]
     scaling.main(command)
-    rows = json.loads((tmp_path / "scaling.json").read_text("utf-8"))
+    rows = json.loads((place / "scaling.json").read_text("utf-8"))
     wanted = {(f"{who}, {k} slots", f"{n} facts, {s}") for who in ("gag", "expert") for k in (1, 2) for n in (8, 16)
               for s in ("seen", "unseen")}  # fmt: skip
     assert {(row["method"], row["domain"]) for row in rows} == wanted
     assert all(row["metric"] == "fact_recall" and 1 <= row["n"] <= 3 for row in rows)
-    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+    assert (place / "scaling.png").read_bytes().startswith(b"\x89PNG")
     assert "facts, seen: gag" in capsys.readouterr().out
     scaling.main(command)
     assert "facts, seen: gag" not in capsys.readouterr().out
-    assert json.loads((tmp_path / "scaling.json").read_text("utf-8")) == rows
+    assert json.loads((place / "scaling.json").read_text("utf-8")) == rows
 
 
 def test_choices_are_told_against_the_first_on_the_same_questions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_tiny_model(tmp_path / "base", "qwen2", seed=1)
-    write_tiny_encoder(tmp_path / "encoder")
-    monkeypatch.setenv("GAG_CACHE", str(tmp_path / "cache"))
     choices = [f"{key}={value}" for key, value in SETTINGS.items()]
-    scaling.write_workspace(tmp_path, [16, 24], choices)
-    asked = {facts: scaling.written(tmp_path, facts) for facts in (16, 24)}
-    assert list(load_config(tmp_path / "gag.yaml").domains) == ["facts-16", "facts-24"]
-    command = ["--workspace", str(tmp_path), "--domain", "facts-16", "facts-24", "--set", "readout.slots=2"]
+    scaling.write_workspace(place, [16, 24], choices)
+    asked = {facts: scaling.written(place, facts) for facts in (16, 24)}
+    assert list(load_config(place / "gag.yaml").domains) == ["facts-16", "facts-24"]
+    command = ["--workspace", str(place), "--domain", "facts-16", "facts-24", "--set", "readout.slots=2"]
     passing.main([*command, "--variant", "alignment.epochs=1", "--variant", "alignment.epochs=1 readout.parts=1"])
     shown = capsys.readouterr().out
     assert "facts-16, facts-24: readout.slots=2 alignment.epochs=1 readout.parts=1" in shown
