@@ -1,8 +1,9 @@
 """What one vector could hold at best: vectors optimised for each text, with no expert and no projector.
 
-    python -m benchmarks.best_vectors [--slots 1 4] [--lengths 2 4 8 16 32] [--texts 64] [--steps 300]
+    python -m benchmarks.best_vectors [--slots 1 4] [--lengths 2 4 8 16 32] [--names] [--texts 64] [--steps 300]
 
-Spans of the demo's labs (facts that no model knows) are to be repeated by the frozen base from the slots alone, under
+Spans of the demo's labs (facts that no model knows), or with `--names` the values of their test questions that have no
+number in them, are to be repeated by the frozen base from the slots alone, under
 the domain prompt. The vectors of every span are trained directly on it, with the loop of the alignment. What a
 projector misses of this is the projector's; what these vectors miss no projector could say. Reported are the mean loss
 of a token and the share of the spans that the base writes word for word.
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--lengths", type=int, nargs="+", default=[2, 4, 8, 16, 32], help="tokens of a span")
-    parser.add_argument("--texts", type=int, default=64, help="spans of each length")
+    parser.add_argument("--names", action="store_true", help="the labs' values in words, in place of spans")
+    parser.add_argument("--texts", type=int, default=64, help="spans of each length, or values")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rate", type=float, default=0.1, help="of AdamW, in units of an embedding's typical entry")
     parser.add_argument("--seed", type=int, default=0)
@@ -65,15 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prompts = Prompts(config.prompts, FIELD)
     print(f"{'slots':>5} {'tokens':>6} {'loss':>7} {'word for word (%)':>24} {'seconds':>8}")
     for slots in options.slots:
-        for length in options.lengths:
+        for length in [0] if options.names else options.lengths:
             torch.manual_seed(options.seed)
             started = time.perf_counter()
-            texts = spans(base, length, options.texts, options.seed)
+            texts = spans(base, length, options.texts, options.seed) if length else names(options.texts, options.seed)
+            tokens = sum(len(chat.encode_answer(text, base.tokenizer)) - 1 for text in texts) / len(texts)
             loss, same = optimised(base, prompts, texts, slots, options.steps, options.rate)
             share = mean_interval([100.0 * s for s in same])
             said = f"{share.mean:.0f} [{share.low:.0f}, {share.high:.0f}]"
             spent = time.perf_counter() - started
-            print(f"{slots:5} {length:6} {loss:7.3f} {said:>24} {spent:8.0f}", flush=True)
+            print(f"{slots:5} {tokens:6.1f} {loss:7.3f} {said:>24} {spent:8.0f}", flush=True)
+
+
+def names(count: int, seed: int) -> list[str]:
+    """`count` different values of the labs' test questions that have no digit in them."""
+    values = {q.meta["value"] for name in LABS for q in load_lab(name).test}
+    found = sorted(value for value in values if not any(character.isdigit() for character in value))
+    return random.Random(seed).sample(found, min(count, len(found)))
 
 
 def spans(base: Base, length: int, count: int, seed: int) -> list[str]:

@@ -7,13 +7,14 @@ Builds the domains of a workspace of the demo, or of `benchmarks.scaling`, with 
 steps that are there are kept) and asks their test questions with the route given. `passed` is the recall of GAG's
 answers as a share of its background's; facts whose value has a number in it are told apart from those in words. Of
 several domains the questions are taken together. Of several variants, each with `--set` and its own choices, every
-later one is told against the first, on the same questions.
+later one is compared with the first, on the same questions.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from gag.workspace import open_workspace
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """One test question: GAG's answer, whether the expert's background and it hold the value (0 or 1), the NLL."""
+    """One test question and GAG's answer; `knew`: the background holds the value (0 or 1), `said`: the answer does."""
 
     question: Question
     text: str
@@ -66,13 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     first: list[Passed] = []
     for variant in options.variant or [""]:
-        choices = [*options.set, *variant.split()]
+        choices = [*options.set, *shlex.split(variant)]
         found = [answer for domain in options.domain for answer in passed(options.workspace, domain, choices)]
         print(f"\n{', '.join(options.domain)}: {' '.join(choices) or 'as the workspace says'}")
         print(table(found), flush=True)
-        for miss in (p for p in found if options.misses and p.knew > p.said):
-            seen = "seen" if seen_by_projector(miss.question) else "unseen"
-            print(f"  {seen}: {miss.question.meta['value']!r} became {miss.text!r}")
+        if options.misses:
+            print(*misses(found), sep="\n", flush=True)
         if first:
             print(against(found, first), flush=True)
         first = first or found
@@ -110,6 +110,13 @@ def table(found: Sequence[Passed]) -> str:
                 f"{name:15} {len(part):4} {expert:8.3f} {recall:>24} {said.mean / max(expert, 1e-9):7.2f} {nll:7.3f}"
             )
     return "\n".join(lines)
+
+
+def misses(found: Sequence[Passed]) -> list[str]:
+    """A line for every value that the expert's background holds and GAG's answer does not."""
+    side = {True: "seen", False: "unseen"}
+    lost = [p for p in found if p.knew > p.said]
+    return [f"  {side[seen_by_projector(p.question)]}: {p.question.meta['value']!r} became {p.text!r}" for p in lost]
 
 
 def against(found: Sequence[Passed], first: Sequence[Passed]) -> str:

@@ -31,7 +31,7 @@ from gag.evaluation.table import Row, markdown_table, write_results
 from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.pipeline import Build
-from gag.records import Question, write_jsonl
+from gag.records import Question, read_questions, write_jsonl
 from gag.sources import Sources
 from gag.system import GAG
 from gag.workspace import Workspace
@@ -84,7 +84,8 @@ def kept_rows(out: Path, facts: int, slots: int, choices: Sequence[str]) -> list
 
 def measured(out: Path, facts: int, slots: int, overrides: Sequence[str]) -> list[Row]:
     """Build the domain and ask: recall of gag and of its expert, on seen and on unseen facts."""
-    name, test = f"facts-{facts}", written(out, facts)
+    name = f"facts-{facts}"
+    test = read_questions(out / "data" / name / "test.jsonl")
     config = load_config(preset="demo", overrides=overrides).model_copy(update={"domains": {name: _domain(name)}})
     place = Workspace(out, config, modules_folder=f"modules/{slots}-slots")
     module = Build(place, name, Sources(), on_progress=_progress).run(Build.module)
@@ -104,8 +105,8 @@ def measured(out: Path, facts: int, slots: int, overrides: Sequence[str]) -> lis
     return rows
 
 
-def written(out: Path, facts: int) -> list[Question]:
-    """Write the pairs of so many facts under data/; returns the test questions that are asked."""
+def written(out: Path, facts: int) -> None:
+    """Write the pairs of so many facts under data/: to train, of these to align, and the test questions to ask."""
     name = f"facts-{facts}"
     train, test = made_facts(facts)
     sides = [[q for q in test if seen_by_projector(q) is seen] for seen in (True, False)]
@@ -113,22 +114,26 @@ def written(out: Path, facts: int) -> list[Question]:
     align = [q for q in train if seen_by_projector(q)]
     for part, questions in (("train", train), ("align", align), ("test", asked)):
         write_jsonl(out / "data" / name / f"{part}.jsonl", questions)
-    return asked
 
 
 def write_workspace(out: Path, sizes: Sequence[int], choices: Sequence[str]) -> None:
-    """Write gag.yaml: the preset with `choices` and a domain for every size that is there, for other commands.
+    """Write gag.yaml, the preset with `choices` and a domain for every size so far, and the pairs of `sizes`.
 
-    Raises ConfigError where `out` is another workspace.
+    Raises ConfigError where `out` is another workspace, or was measured with other choices.
     """
-    path = out / FILE_NAME
-    there = list(load_config(path).domains) if path.is_file() else []
-    if any(not name.startswith("facts-") for name in there):
-        raise ConfigError(f"{out} is another workspace: it has the domains {', '.join(there)}.", "Name another --out.")
-    names = dict.fromkeys([*there, *(f"facts-{size}" for size in sizes)])
-    config = load_config(preset="demo", overrides=choices)
-    config = config.model_copy(update={"domains": {name: _domain(name) for name in names}})
+    path, config = out / FILE_NAME, load_config(preset="demo", overrides=choices)
+    domains = {name: _domain(name) for name in (f"facts-{size}" for size in sizes)}
+    if path.is_file():
+        there = load_config(path)
+        if not there.domains or any(domain != _domain(name) for name, domain in there.domains.items()):
+            raise ConfigError(f"{out} is another workspace.", "Name another --out.")
+        if there.model_dump(exclude={"domains", "preset"}) != config.model_dump(exclude={"domains", "preset"}):
+            raise ConfigError(f"{out} was measured with other choices (its {FILE_NAME}).", "Name another --out.")
+        domains = {**there.domains, **domains}
+    config = config.model_copy(update={"domains": domains})
     out.mkdir(parents=True, exist_ok=True)
+    for size in sizes:
+        written(out, size)
     with new_file(path) as partial:
         partial.write_text(commented_yaml(config), "utf-8")
 

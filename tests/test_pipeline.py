@@ -95,7 +95,7 @@ class Told(list[tuple[str, int, int, str]]):
     @property
     def worked(self) -> set[str]:
         """Steps that did something."""
-        return {step for step, _, _, note in self if note != "kept"}
+        return {step for step, _, _, note in self if note != "kept" and step != "loaded"}
 
 
 def workspace(root: Path, *overrides: str) -> Workspace:
@@ -106,6 +106,14 @@ def build(root: Path, *overrides: str, name: str = "alloys", told: Told | None =
     told = Told() if told is None else told
     Build(workspace(root, *overrides), name, Sources(**sources), on_progress=told).run(Build.module)
     return told
+
+
+def test_where_each_model_is_held_is_said_once(fresh: Path) -> None:
+    told = build(fresh, "models.base.dtype=bfloat16")
+    loaded = [note for step, _, _, note in told if step == "loaded"]
+    assert sorted(note.split()[0] for note in loaded) == ["base", "encoder", "expert"]
+    (base,) = (note for note in loaded if note.startswith("base"))
+    assert base.endswith(" on cpu in bfloat16 (as configured)")
 
 
 def folders(root: Path, name: str = "alloys") -> set[str]:
@@ -167,7 +175,12 @@ def test_nothing_changed_nothing_done(again: Path) -> None:
     before = snapshot(again)
     told = build(again)
     assert told.worked == set()
-    assert [step for step, *_ in told if step != "expert"] == ["states", "projector", "prototypes", "module"]
+    assert [step for step, *_ in told if step not in ("loaded", "expert")] == [
+        "states",
+        "projector",
+        "prototypes",
+        "module",
+    ]
     assert snapshot(again) == before
 
 

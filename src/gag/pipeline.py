@@ -75,6 +75,7 @@ class Build:
     def __post_init__(self) -> None:
         self.workspace = self.workspace.of(self.name)
         self._checked: set[str] = set()
+        self._notes: set[str] = set()
 
     def expert(self, *, ahead: bool = False) -> TrainedExpert:
         """Train the domain's expert, or take the one that exists already.
@@ -89,7 +90,7 @@ class Build:
         model = config.models.expert
         if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
-        loaded = load_causal_lm(model, root=self.workspace.root)
+        loaded = self._told("expert", load_causal_lm(model, root=self.workspace.root))
         documents = self.material.documents
         documents_hash = content_hash([[d.id, d.title, d.text] for d in documents])
         key = content_hash(
@@ -331,7 +332,7 @@ class Build:
             key = content_hash("adapter", loaded.fingerprint, dtype, settings, weights.read_bytes().hex())
             return TrainedExpert(models.expert.source, loaded.revision, path, key)
         config = models.expert.model_copy(update={"source": given, "revision": None})
-        loaded = load_causal_lm(config, root=self.workspace.root)
+        loaded = self._told("expert", load_causal_lm(config, root=self.workspace.root))
         self.on_progress("expert", 1, 1, f"model {given}")
         key = content_hash("model", loaded.fingerprint, str(loaded.model.dtype))
         return TrainedExpert(given, loaded.revision, None, key)
@@ -341,7 +342,7 @@ class Build:
         return self._load_expert(expert) if expert.adapter is None else self._expert_base
 
     def _load_expert(self, expert: TrainedExpert) -> LoadedModel:
-        return load_causal_lm(self._model_of(expert), root=self.workspace.root)
+        return self._told("expert", load_causal_lm(self._model_of(expert), root=self.workspace.root))
 
     def _model_of(self, expert: TrainedExpert) -> ModelConfig:
         update = {"source": expert.source, "revision": expert.revision}
@@ -453,7 +454,7 @@ class Build:
 
     @cached_property
     def _base_loaded(self) -> LoadedModel:
-        return load_causal_lm(self.workspace.config.models.base, root=self.workspace.root)
+        return self._told("base", load_causal_lm(self.workspace.config.models.base, root=self.workspace.root))
 
     @cached_property
     def _base(self) -> Base:
@@ -461,12 +462,21 @@ class Build:
 
     @cached_property
     def _expert_base(self) -> LoadedModel:
-        return load_causal_lm(self.workspace.config.models.expert, root=self.workspace.root)
+        return self._told("expert", load_causal_lm(self.workspace.config.models.expert, root=self.workspace.root))
 
     @cached_property
     def _encoder(self) -> Encoder:
         config = self.workspace.config
-        return Encoder.from_loaded(load_encoder(config.models.encoder, root=self.workspace.root), config.router)
+        loaded = self._told("encoder", load_encoder(config.models.encoder, root=self.workspace.root))
+        return Encoder.from_loaded(loaded, config.router)
+
+    def _told(self, role: str, loaded: LoadedModel) -> LoadedModel:
+        """Say once where a model was put and in which dtype."""
+        note = f"{role} {loaded.placed}"
+        if note not in self._notes:
+            self._notes.add(note)
+            self.on_progress("loaded", 1, 1, note)
+        return loaded
 
 
 def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel) -> Pretraining:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmarks.best_vectors import FIELD, FreeVectors, optimised, spans
+from benchmarks.best_vectors import FIELD, FreeVectors, names, optimised, spans
 
 from gag.config import PromptsConfig
 from gag.models import chat
@@ -23,6 +23,12 @@ def test_spans_are_as_long_as_asked(base: Base) -> None:
     texts = spans(base, 7, 5, seed=1)
     assert len(set(texts)) == 5 and {len(chat.encode_answer(text, base.tokenizer)) for text in texts} == {8}
     assert spans(base, 7, 5, seed=1) == texts != spans(base, 7, 5, seed=2)
+
+
+def test_names_are_values_in_words() -> None:
+    texts = names(20, seed=0)
+    assert len(set(texts)) == 20 and not any(c.isdigit() for text in texts for c in text)
+    assert len(names(10_000, seed=0)) > 50
 
 
 def test_every_vector_learns_its_own_text(base: Base) -> None:

@@ -10,8 +10,11 @@ from benchmarks.made_facts import KINDS, made_facts
 
 from benchmarks import passing, scaling
 from gag.config import load_config
+from gag.domain import load_module
 from gag.errors import ConfigError
+from gag.records import read_questions
 from gag.testing import write_tiny_encoder, write_tiny_model
+from gag.workspace_file import commented_yaml
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft
 
@@ -75,18 +78,21 @@ def test_every_size_and_number_of_slots_is_measured_once(
     assert json.loads((place / "scaling.json").read_text("utf-8")) == rows
 
 
-def test_choices_are_told_against_the_first_on_the_same_questions(
+def test_choices_are_compared_with_the_first_on_the_same_questions(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     choices = [f"{key}={value}" for key, value in SETTINGS.items()]
     scaling.write_workspace(place, [16, 24], choices)
-    asked = {facts: scaling.written(place, facts) for facts in (16, 24)}
+    asked = [read_questions(place / "data" / f"facts-{facts}" / "test.jsonl") for facts in (16, 24)]
     assert list(load_config(place / "gag.yaml").domains) == ["facts-16", "facts-24"]
     command = ["--workspace", str(place), "--domain", "facts-16", "facts-24", "--set", "readout.slots=2"]
-    passing.main([*command, "--variant", "alignment.epochs=1", "--variant", "alignment.epochs=1 readout.parts=1"])
+    variants = ("alignment.epochs=1", "readout.parts=1 'readout.layers=[ -1]'")
+    passing.main([*command, "--misses", "--variant", variants[0], "--variant", variants[1]])
     shown = capsys.readouterr().out
-    assert "facts-16, facts-24: readout.slots=2 alignment.epochs=1 readout.parts=1" in shown
-    seen, unseen = (sum(q.meta["projector"] is side for n in asked for q in asked[n]) for side in (True, False))
+    assert "facts-16, facts-24: readout.slots=2 readout.parts=1 readout.layers=[ -1]" in shown
+    modules = [load_module(folder) for folder in (place / "variants").glob("*/facts-*")]
+    assert sorted(module.readout.parts for module in modules) == [1, 1, 3, 3]
+    seen, unseen = (sum(q.meta["projector"] is side for part in asked for q in part) for side in (True, False))
     lines = [line.split() for line in shown.splitlines()]
     assert [line[1] for line in lines if line[:1] == ["seen"] and line[1].isdigit()] == [str(seen)] * 2
     assert [line[1] for line in lines if line[:1] == ["unseen"] and line[1].isdigit()] == [str(unseen)] * 2
@@ -102,11 +108,27 @@ def test_differences_are_of_the_same_questions() -> None:
     assert line.startswith(f"seen - first: recall {sum(seen) / len(seen):+.3f} [")
     assert line.endswith("nll -1.000 [-1.000, -1.000]")
     assert f"{sum(seen) / len(seen):.2f}" in passing.table(better).splitlines()[1]
+    assert len(passing.misses(first)) == len(test) and len(passing.misses(better)) == len(test) // 2
+    assert passing.misses(first)[0].endswith(f"{test[0].meta['value']!r} became 'x'")
 
 
 def test_another_workspace_is_left_as_it_is(tmp_path: Path) -> None:
     said = "domains:\n  mill:\n    qa: mill.jsonl\n"
     (tmp_path / "gag.yaml").write_text(said)
-    with pytest.raises(ConfigError, match="another workspace: it has the domains mill"):
+    with pytest.raises(ConfigError, match="another workspace"):
         scaling.main(["--out", str(tmp_path), "--facts", "8", "--slots", "1"])
     assert (tmp_path / "gag.yaml").read_text() == said
+    (tmp_path / "gag.yaml").write_text(
+        commented_yaml(load_config(preset="paper"))
+    )  # as gag init writes it, no domain yet
+    with pytest.raises(ConfigError, match="another workspace"):
+        scaling.write_workspace(tmp_path, [8], [])
+
+
+def test_other_choices_want_another_folder(tmp_path: Path) -> None:
+    scaling.write_workspace(tmp_path, [8], ["expert.learning_rate=1.0e-3"])
+    scaling.write_workspace(tmp_path, [16], ["expert.learning_rate=1.0e-3"])
+    assert list(load_config(tmp_path / "gag.yaml").domains) == ["facts-8", "facts-16"]
+    with pytest.raises(ConfigError, match="other choices"):
+        scaling.main(["--out", str(tmp_path), "--facts", "24", "--slots", "1"])
+    assert load_config(tmp_path / "gag.yaml").expert.learning_rate == 1e-3

@@ -148,10 +148,16 @@ def test_a_local_model_that_changes_is_told(mill: Path, gag: Gag, monkeypatch: p
             next(self._base.model.parameters()).add_(1e-3)
         yield from ((position, "nothing") for position in range(len(prompts)))
 
-    monkeypatch.setattr(LocalWriter, "complete", spoilt)
-    ran = gag("synth", "mill", "--model", "base", "--limit", "2", cwd=mill)
+    command = ("synth", "mill", "--model", "base", "--limit", "2", "--set", "synthesis.tokens_per_pair=16")
+    with monkeypatch.context() as changed:
+        changed.setattr(LocalWriter, "complete", spoilt)
+        ran = gag(*command, cwd=mill)
     assert ran.code == 1 and "The weights of the model" in ran.err and "changed" in ran.err
     assert not (mill / "data" / "mill" / "qa.jsonl").exists()
+    (journal,) = (mill / "runs" / "mill").glob("synth-*/journal.jsonl")
+    assert journal.read_text() == ""  # what a changed model wrote is not taken for the model's
+    assert gag(*command, cwd=mill).code == 0
+    assert len(journal.read_text().splitlines()) == 8
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -182,13 +182,17 @@ def test_each_request_is_routed_by_its_own_question(lab: Path, tasks: Path) -> N
     assert routed.get_model_info()["routes"] == {GENERAL: 6, "alloys": 3}
 
 
-def test_a_base_that_changed_has_no_results(lab: Path) -> None:
+def test_a_base_that_changed_has_no_results(lab: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = model(lab, method="base")
-    changed.get_model_info()
-    with torch.no_grad():
-        next(changed.base.model.parameters()).add_(1e-3)
+
+    def spoilt(requests: list[Any], **_: Any) -> list[tuple[float, bool]]:
+        with torch.no_grad():
+            next(changed.base.model.parameters()).add_(1e-3)
+        return [(0.0, False)] * len(requests)
+
+    monkeypatch.setattr(changed, "loglikelihood", spoilt)
     with pytest.raises(RunError, match="the base changed"):
-        changed.get_model_info()
+        responses(changed, tasks, TASKS[:1])
 
 
 def test_a_domain_request_is_the_domains_prompt_with_the_experts_vectors(lab: Path) -> None:

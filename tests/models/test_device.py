@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gag.config import ModelConfig, ModelsConfig
 from gag.errors import ModelError
 from gag.models import device
-from gag.models.device import choose_device, choose_dtype, placement
+from gag.models.device import choose_device, choose_dtype
 
 CPU = torch.device("cpu")
 
@@ -49,20 +48,6 @@ def test_the_measurement_is_made_once() -> None:
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
 def test_a_configured_dtype_is_taken(name: str) -> None:
     assert choose_dtype(name, CPU) == (getattr(torch, name), "as configured")
-
-
-def test_models_held_alike_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_cpu_gflops", lambda: (10.0, 30.0))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    chosen = ModelConfig(source="somewhere")
-    models = ModelsConfig(
-        base=chosen, expert=chosen, encoder=ModelConfig(source="there", dtype="float32", device="cpu")
-    )
-    measured = "matrix multiply measured 10 GFLOP/s in float32, 30 in bfloat16"
-    expected = f"base and expert on cpu in bfloat16 ({measured}); encoder on cpu in float32 (as configured)"
-    assert placement(models) == expected
-    with pytest.raises(ModelError):
-        placement(models.model_copy(update={"base": ModelConfig(source="there", device="gpu")}))
 
 
 def test_cuda_takes_bfloat16_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,9 +47,7 @@ def open_build(workspace: Workspace, name: str, given: Given, report_to: Sequenc
 
 def run_step(build: Build, step: Callable[[Build], _Result]) -> _Result:
     """`step` of `build`, alone and with progress; raises BusyError while another process builds the same domain."""
-    from gag.models.device import placement
-
-    note(f"{build.name}: loading models, {placement(build.workspace.config.models)}")
+    note(f"{build.name}: loading models")
     with shown_progress() as on_progress:
         build.on_progress = on_progress
         result: _Result = build.run(step)

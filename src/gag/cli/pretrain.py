@@ -34,7 +34,6 @@ def pretrain(
     from gag.cli.progress import shown_progress
     from gag.errors import ConfigError
     from gag.models.base import Base
-    from gag.models.device import placement
     from gag.models.loading import load_causal_lm
     from gag.pipeline import projector_pretraining
     from gag.workspace import open_workspace
@@ -51,9 +50,10 @@ def pretrain(
             "projector.pretrain_pairs is 0: there is nothing to pretrain.",
             "Set it in gag.yaml, or here: gag pretrain --set projector.pretrain_pairs=9600",
         )
-    note(f"loading models, {placement(models)}")
-    base = Base.from_loaded(load_causal_lm(models.base, root=place.root))
-    pretraining = projector_pretraining(place, base, load_causal_lm(models.expert, root=place.root))
+    note("loading models")
+    base, expert = (load_causal_lm(model, root=place.root) for model in (models.base, models.expert))
+    note(f"base {base.placed}; expert {expert.placed}")
+    pretraining = projector_pretraining(place, Base.from_loaded(base), expert)
     shipped = pretraining.shipped if export is None else None
     if shipped is None:
         with shown_progress() as on_progress:

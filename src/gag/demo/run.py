@@ -23,7 +23,6 @@ from gag.methods.base import ClosedBook
 from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.methods.shelf import Shelf
-from gag.models.device import placement
 from gag.pipeline import Build
 from gag.progress import Progress, silent
 from gag.records import GENERAL, Answer, Question
@@ -66,7 +65,6 @@ class Demo:
         if self.fast:
             labs = {name: lab.first(FAST_DOCUMENTS) for name, lab in labs.items()}
         workspace = self.workspace(labs)
-        self._say(f"Models: {placement(workspace.config.models)}.")
         first, second = labs.values()
         self._headline(f"1. Build the domain '{first.name}' from {len(first.train)} question-answer pairs")
         folder = self._build(workspace, first)

@@ -7,7 +7,6 @@ import time
 
 import torch
 
-from gag.config import ModelsConfig
 from gag.errors import ModelError
 
 
@@ -49,17 +48,6 @@ def choose_dtype(name: str, device: torch.device) -> tuple[torch.dtype, str]:
     dtype = torch.bfloat16 if half > single else torch.float32
     shown = str(dtype).removeprefix("torch.")
     return dtype, f"{shown}: matrix multiply measured {single:.0f} GFLOP/s in float32, {half:.0f} in bfloat16"
-
-
-def placement(models: ModelsConfig) -> str:
-    """On which device and in which dtype each of `models` is held, and why, in a line; raises as `choose_device`."""
-    alike: dict[str, list[str]] = {}
-    for role, config in (("base", models.base), ("expert", models.expert), ("encoder", models.encoder)):
-        device = choose_device(config.device)
-        dtype, reason = choose_dtype(config.dtype, device)
-        why = reason.rpartition(": ")[2]
-        alike.setdefault(f"on {device} in {str(dtype).removeprefix('torch.')} ({why})", []).append(role)
-    return "; ".join(f"{' and '.join(roles)} {how}" for how, roles in alike.items())
 
 
 @functools.cache

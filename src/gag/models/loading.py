@@ -76,6 +76,13 @@ class LoadedModel:
     folder: Path
     dtype_reason: str = ""
 
+    @property
+    def placed(self) -> str:
+        """The model, its device and dtype, and why this dtype, in words."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        why = self.dtype_reason.removeprefix(f"{dtype}: ")
+        return f"{self.source} on {self.model.device} in {dtype}{f' ({why})' if why else ''}"
+
 
 def load_causal_lm(config: ModelConfig, *, root: Path | None = None) -> LoadedModel:
     """A causal language model for base or expert; local paths are relative to `root`. Raises ModelError."""

@@ -18,12 +18,13 @@ from gag.corpus.synthesis.journal import Journal, Remembered
 from gag.corpus.synthesis.review import QaSet, passages_of
 from gag.corpus.synthesis.splits import FILE, assign, assign_and_keep, kept_sides
 from gag.corpus.synthesis.synthesis import Result, Task
-from gag.errors import InputError
+from gag.errors import InputError, RunError
 from gag.records import Passage, content_hash, read_documents, read_passages
 from gag.workspace import Workspace
 
 if TYPE_CHECKING:
     from gag.corpus.synthesis.generators import Writer
+    from gag.models.base import Base
 
 
 def domain_passages(place: Workspace, name: str) -> list[Passage]:
@@ -79,11 +80,12 @@ def synthesis_task(
 def open_writer(place: Workspace, name: str, config: SynthesisConfig) -> Iterator[Remembered | None]:
     """Who writes, with the journal of what was written; None for the extractive generator.
 
-    A model in this process is proven unchanged at the end: RunError.
+    A model in this process is proven unchanged at the end, however that comes: RunError, and its replies are dropped.
     """
     if config.model == "extractive":
         yield None
         return
+    base: Base | None = None
     with ExitStack() as stack:
         writer: Writer
         if is_endpoint(config.model):
@@ -91,17 +93,35 @@ def open_writer(place: Workspace, name: str, config: SynthesisConfig) -> Iterato
         else:
             from gag.corpus.synthesis.local_writer import LocalWriter
             from gag.models.base import Base
-            from gag.models.fingerprint import frozen
             from gag.models.loading import load_causal_lm
 
             chosen = place.config.models.base
             if config.model != "base":
                 chosen = chosen.model_copy(update={"source": config.model, "revision": None})
             base = Base.from_loaded(load_causal_lm(chosen, root=place.root))
-            stack.enter_context(frozen(base.model, f"the model {base.source}"))
             writer = LocalWriter(base, temperature=config.temperature, batch_size=config.batch_size, seed=config.seed)
         folder = place.runs(name) / f"synth-{content_hash('synth', writer.name)[:12]}"
-        yield stack.enter_context(closing(Remembered(writer, Journal(folder / "journal.jsonl"))))
+        journal = Journal(folder / "journal.jsonl")
+        remembered = stack.enter_context(closing(Remembered(writer, journal)))
+        if base is not None:
+            stack.enter_context(_unchanged(base, journal))
+        yield remembered
+
+
+@contextmanager
+def _unchanged(base: Base, journal: Journal) -> Iterator[None]:
+    """Raise RunError where the body changed the model, and drop what it added to the journal."""
+    from gag.models.fingerprint import check_unchanged, weights_checksum
+
+    before, size = weights_checksum(base.model), journal.size
+    try:
+        yield
+    finally:
+        try:
+            check_unchanged(base.model, before, f"the model {base.source}")
+        except RunError:
+            journal.cut(size)
+            raise
 
 
 def keep_pairs(place: Workspace, name: str, result: Result, task: Task) -> int:

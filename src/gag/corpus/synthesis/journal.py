@@ -52,6 +52,18 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
 
+    @property
+    def size(self) -> int:
+        """Its length in bytes; 0 where nothing was written yet."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def cut(self, size: int) -> None:
+        """Drop what stands behind the first `size` bytes."""
+        self.close()
+        if self.size > size:
+            with disk_errors(f"{self.path} could not be written"):
+                os.truncate(self.path, size)
+
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
         if self._file is not None:
