@@ -51,8 +51,11 @@ def test_a_second_build_keeps_everything(built: Path, gag: Gag) -> None:
     before = files(built / "modules")
     again = gag("build", "adjuvant", "--qa", "../qa.jsonl", cwd=built)
     assert again.code == 0
-    steps = [line.split()[1:] for line in again.err.splitlines() if line[:2].isdigit()]
+    lines = [line.split()[1:] for line in again.err.splitlines() if line[:2].isdigit()]
+    steps = [line for line in lines if line[0] != "loaded"]
     assert steps == [[step, "kept"] for step in ("expert", "states", "projector", "prototypes", "module")]
+    assert [line[1] for line in lines if line[0] == "loaded"] == ["expert", "base", "encoder"]
+    assert "on cpu in float32 (as configured)" in again.err
     assert files(built / "modules") == before
     assert "Domain module modules/adjuvant" in again.out
     assert 'gag ask "…" --domain adjuvant' in again.out
