@@ -42,14 +42,15 @@ class Passed:
     nll: float
 
 
-def _a_number(question: Question) -> bool:
+def a_number(question: Question) -> bool:
+    """Whether the question's value has a digit in it."""
     return any(character.isdigit() for character in question.meta["value"])
 
 
 KINDS: dict[str, Callable[[Question], bool]] = {
     "": lambda _: True,
-    ", numbers": _a_number,
-    ", words": lambda q: not _a_number(q),
+    ", numbers": a_number,
+    ", words": lambda q: not a_number(q),
 }
 """What values are made of decides how hard it is to pass them on."""
 
