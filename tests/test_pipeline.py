@@ -95,7 +95,7 @@ class Told(list[tuple[str, int, int, str]]):
     @property
     def worked(self) -> set[str]:
         """Steps that did something."""
-        return {step for step, _, _, note in self if note != "kept" and step != "loaded"}
+        return {step for step, _, _, note in self if note != "kept" and step not in ("loaded", "learnt")}
 
 
 def workspace(root: Path, *overrides: str) -> Workspace:
@@ -114,6 +114,27 @@ def test_where_each_model_is_held_is_said_once(fresh: Path) -> None:
     assert sorted(note.split()[0] for note in loaded) == ["base", "encoder", "expert"]
     (base,) = (note for note in loaded if note.startswith("base"))
     assert base.endswith(" on cpu in bfloat16 (as configured)")
+
+
+def learnt_lines(told: Told) -> list[str]:
+    return [note for step, _, _, note in told if step == "learnt"]
+
+
+def test_how_much_the_expert_knows_of_its_pairs_is_said(fresh: Path) -> None:
+    (line,) = learnt_lines(build(fresh))
+    assert line.startswith("the answers of 0.0% of 8 pairs stand in what the expert writes (token F1 0.0%): too little")
+    assert "halve expert.learning_rate" in line
+    write_jsonl(fresh / "other.jsonl", [*pairs(6, "alloy"), *pairs(3, "new")])
+    (line,) = learnt_lines(build(fresh, align_qa=fresh / "other.jsonl"))
+    assert " of 6 pairs " in line, "what it never learnt is no failure to learn"
+    write_jsonl(fresh / "other.jsonl", pairs(3, "new"))
+    assert learnt_lines(build(fresh, align_qa=fresh / "other.jsonl")) == []
+    assert learnt_lines(build(fresh, "readout.mode=prefill", "readout.pooling=last")) == [], "nothing is written there"
+    write_jsonl(
+        fresh / "qa.jsonl", [*pairs(7, "alloy"), {"id": "l", "question": "l?", "answers": ["of many words " * 9]}]
+    )
+    (line,) = learnt_lines(build(fresh))
+    assert " of 7 pairs " in line, "no background has room for the long one"
 
 
 def folders(root: Path, name: str = "alloys") -> set[str]:
@@ -155,7 +176,7 @@ def test_a_build_makes_a_module_that_answers(built: Path) -> None:
     assert module.name == "alloys" and module.expert_path is not None
     assert (module.base.id, module.expert.id, module.routing.encoder.id) == ("base", "small", "encoder")
     assert module.provenance["counts"] == {"qa": 8, "align_qa": 8}
-    assert module.provenance["metrics"].keys() == {"alignment_loss", "dev_nll"}
+    assert module.provenance["metrics"].keys() == {"expert_contains", "expert_token_f1", "alignment_loss", "dev_nll"}
     assert {folder.partition("-")[0] for folder in folders(built)} == set(STEPS)
     (projector,) = (built / "runs" / "alloys").glob("projector-*")
     assert (projector / "loss.png").read_bytes().startswith(b"\x89PNG")
@@ -177,6 +198,7 @@ def test_nothing_changed_nothing_done(again: Path) -> None:
     assert told.worked == set()
     assert [step for step, *_ in told if step not in ("loaded", "expert")] == [
         "states",
+        "learnt",
         "projector",
         "prototypes",
         "module",

@@ -7,9 +7,8 @@ interrupted one goes on, and nothing of another domain is ever touched.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,20 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from gag.atomic import new_file
+from gag.build_models import BuildModels, TrainedExpert
 from gag.config import DomainConfig, ModelConfig
 from gag.domain import DomainModule, ModelReference, ModuleSpec, Routing, load_module, write_module
-from gag.errors import DomainError, ModelError
+from gag.errors import DomainError
 from gag.models import chat
 from gag.models.base import Base
 from gag.models.device import choose_device, choose_dtype
 from gag.models.expert import Expert
-from gag.models.experts import with_adapter
-from gag.models.loading import LoadedModel, load_causal_lm, load_encoder, load_tokenizer
+from gag.models.loading import LoadedModel, load_causal_lm, load_tokenizer
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
 from gag.preflight import check_ahead, check_place
 from gag.progress import Progress, silent
 from gag.prompts import Prompts
 from gag.records import Question, content_hash, questions_hash
-from gag.routing.encoder import Encoder
 from gag.routing.prototypes import question_bank
 from gag.sources import Material, Sources
 from gag.steps import PROJECTOR_FILE, AlignmentStep, Steps, code_version, said
@@ -41,21 +39,12 @@ from gag.training.alignment import Example, alignment_examples, split_by_group
 from gag.training.counterfactual import changed_answers, counterfactual_pairs, foreign_texts_hash, shipped_texts
 from gag.training.expert import ADAPTER, MODEL, ExpertData, train_expert
 from gag.training.foreign import NEAR_VERSION, tokenizer_pieces
+from gag.training.learnt import Learnt, learnt
 from gag.training.pretraining import FIELD, Pretraining
 from gag.training.processes import processes
 from gag.training.states import StateStore, fill, fill_forced, states_key
 from gag.training.warm_start import warm_start_targets
 from gag.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class TrainedExpert:
-    """A domain's expert: the model it is on, its adapter if it has one, and the hash that stands for both."""
-
-    source: str
-    revision: str | None
-    adapter: Path | None
-    key: str
 
 
 @dataclass
@@ -75,7 +64,7 @@ class Build:
     def __post_init__(self) -> None:
         self.workspace = self.workspace.of(self.name)
         self._checked: set[str] = set()
-        self._notes: set[str] = set()
+        self._models = BuildModels(self.workspace, lambda *told: self.on_progress(*told), self.base)
 
     def expert(self, *, ahead: bool = False) -> TrainedExpert:
         """Train the domain's expert, or take the one that exists already.
@@ -85,12 +74,12 @@ class Build:
         pairs_hash = questions_hash(self.questions)  # refused before a model is loaded
         given = self.sources.expert or self._domain.expert
         if given is not None:
-            return self._existing_expert(given)
+            return self._models.existing_expert(given)
         config = self.workspace.config
         model = config.models.expert
         if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
-        loaded = self._told("expert", load_causal_lm(model, root=self.workspace.root))
+        loaded = self._models.told("expert", load_causal_lm(model, root=self.workspace.root))
         documents = self.material.documents
         documents_hash = content_hash([[d.id, d.title, d.text] for d in documents])
         key = content_hash(
@@ -129,18 +118,42 @@ class Build:
         store = StateStore(self._step_folder("states", key))
         questions = [q.question for q in self.align_questions]
         if store.missing(questions):
-            self._check_ahead(self._model_of(expert))
-            fill(store, self._expert_model(expert), questions, config.readout, self.on_progress)
+            self._check_ahead(self._models.described(expert))
+            fill(store, self._models.expert(expert, self._prompts), questions, config.readout, self.on_progress)
         else:
             self.on_progress("states", 1, 1, "kept")
         return store
 
+    def learnt(self, expert: TrainedExpert, store: StateStore) -> Learnt | None:
+        """Say how much of its pairs the expert knows, of those that the projector learns too.
+
+        Only answers for which a background has room count; None where there are none, or nothing is decoded.
+        """
+        readout = self.workspace.config.readout
+        if readout.mode != "generate":
+            return None
+        here = (self.sources.expert or self._domain.expert) is None
+        taught = {(q.question, q.answers) for q in self.questions}
+        writes = load_tokenizer(self._models.described(expert), root=self.workspace.root)
+        pairs = [
+            pair
+            for pair in self.align_questions
+            if (not here or (pair.question, pair.answers) in taught)
+            and len(chat.encode_answer(pair.answers[0], writes)) - 1 <= readout.max_new_tokens
+        ]
+        found = learnt(store, pairs)
+        if found is not None:
+            mend = "halve expert.learning_rate, or raise expert.epochs" if here else "this expert knows other things"
+            self.on_progress("learnt", 1, 1, f"{found}{'' if found.enough else f': too little; {mend}'}")
+        return found
+
     def projector(self, expert: TrainedExpert, store: StateStore) -> Path:
         """Train the projector and return its folder; the base is proven unchanged."""
         config = self.workspace.config.projector
+        known = self.learnt(expert, store)
         pretraining = None
         if config.pretrain_pairs:
-            pretraining = projector_pretraining(self.workspace, self._base, self._plain_expert(expert))
+            pretraining = projector_pretraining(self.workspace, self._models.base, self._models.without_adapter(expert))
         network: object = config.model_dump()
         if pretraining is not None:
             network = [network, pretraining.key]
@@ -159,8 +172,9 @@ class Build:
             module.load_state_dict(pretraining.tensors(self.on_progress))
         else:
             targets = self._warm_start_targets(store) if config.warm_start == "regression" else None
-            module.initialise(states, self._base.table.weight, targets)
-        return self._align("projector", module, states, folder, self.counterfactuals(expert, store))
+            module.initialise(states, self._models.base.table.weight, targets)
+        extra = self.counterfactuals(expert, store)
+        return self._align("projector", module, states, folder, extra, learnt=known and asdict(known))
 
     def constant(self) -> Path:
         """Train the control that knows nothing of the question, as the projector is trained; return its folder.
@@ -174,7 +188,7 @@ class Build:
             return folder
         states = store.load([q.question for q in self.align_questions])
         torch.manual_seed(self.workspace.config.alignment.seed)
-        module = ConstantToken(self.workspace.config.readout.slots, self._base.table.weight)
+        module = ConstantToken(self.workspace.config.readout.slots, self._models.base.table.weight)
         # As many steps as the projector, whose counterfactual pairs would only mislead a token that cannot see them.
         return self._align("constant", module, states, folder)
 
@@ -191,17 +205,19 @@ class Build:
             count,
             config.alignment.seed,
             near=near,
-            pieces=tokenizer_pieces(self._base.tokenizer) if near else [],
+            pieces=tokenizer_pieces(self._models.base.tokenizer) if near else [],
             fits=self._has_room(expert),
         )
-        fill_forced(store, lambda: self._expert_model(expert), pairs, config.readout, self.on_progress)
+        fill_forced(store, lambda: self._models.expert(expert, self._prompts), pairs, config.readout, self.on_progress)
         states = store.load_forced(pairs)
-        return alignment_examples(self._base, self._prompts, pairs, states, config.readout.slots, config.alignment)
+        return alignment_examples(
+            self._models.base, self._prompts, pairs, states, config.readout.slots, config.alignment
+        )
 
     def _has_room(self, expert: TrainedExpert) -> Callable[[Question, str], bool]:
         """Whether a text can be both what the expert writes and what the base answers to a question."""
-        config, base = self.workspace.config, self._base
-        writes = load_tokenizer(self._model_of(expert), root=self.workspace.root)
+        config, base = self.workspace.config, self._models.base
+        writes = load_tokenizer(self._models.described(expert), root=self.workspace.root)
 
         @cache
         def room(question: str) -> int:
@@ -217,12 +233,12 @@ class Build:
 
     def _warm_start_targets(self, store: StateStore) -> Tensor:
         """What each slot should be near to: the base's embeddings of the backgrounds that the expert wrote."""
-        texts = [store.get(q.question).background or q.answers[0] for q in self.align_questions]
-        return warm_start_targets(self._base, texts, self.workspace.config.readout.slots)
+        texts = [store.background(q.question) or q.answers[0] for q in self.align_questions]
+        return warm_start_targets(self._models.base, texts, self.workspace.config.readout.slots)
 
     def _aligned_folder(self, step: str, store: StateStore, network: object) -> Path:
         """The folder of an alignment, named by all that it depends on; `network` is the trained module's config."""
-        base, config = self._base, self.workspace.config
+        base, config = self._models.base, self.workspace.config
         alignment = config.alignment
         if step == "constant":  # which never sees a counterfactual pair, but takes as many steps
             alignment = alignment.model_copy(update={"counterfactual_near": 0.0})
@@ -239,10 +255,16 @@ class Build:
         return self._step_folder(step, key)
 
     def _align(
-        self, step: str, module: nn.Module, states: list[Tensor], folder: Path, extra: Sequence[Example] = ()
+        self,
+        step: str,
+        module: nn.Module,
+        states: list[Tensor],
+        folder: Path,
+        extra: Sequence[Example] = (),
+        **noted: Any,
     ) -> Path:
-        """Train `module` on the domain's pairs and keep its weights, history and loss curve in `folder`."""
-        base, config = self._base, self.workspace.config
+        """Train `module` on the domain's pairs; keep weights, history, loss curve and what is `noted` in `folder`."""
+        base, config = self._models.base, self.workspace.config
         examples = alignment_examples(
             base, self._prompts, self.align_questions, states, config.readout.slots, config.alignment
         )
@@ -253,12 +275,12 @@ class Build:
             steps = -(-count // config.alignment.batch_size) * config.alignment.epochs
         chosen = config.alignment.model_copy(update={"max_steps": steps})
         return self._steps.aligned(
-            base, module, AlignmentStep(step, chosen, examples, extra), folder, data=self._data_hashes
+            base, module, AlignmentStep(step, chosen, examples, extra), folder, data=self._data_hashes, **noted
         )
 
     def prototypes(self) -> Path:
         """Build the domain's prototype bank from its questions and return its file."""
-        config, encoder = self.workspace.config, self._encoder
+        config, encoder = self.workspace.config, self._models.encoder
         key = content_hash(
             "prototypes",
             encoder.fingerprint,
@@ -316,59 +338,20 @@ class Build:
         with self._steps.alone():
             return step(self)
 
-    def _existing_expert(self, given: str) -> TrainedExpert:
-        models = self.workspace.config.models
-        path = self.workspace.path(given)
-        if (path / "adapter_config.json").is_file():
-            loaded = self._expert_base
-            weights = path / "adapter_model.safetensors"
-            if not weights.is_file():
-                raise ModelError(f"The adapter {path} has no adapter_model.safetensors.", "Save it as safetensors.")
-            settings = (path / "adapter_config.json").read_text("utf-8")
-            made_on = _made_on(settings)
-            other = f", made on {made_on}: is that {models.expert.source}?" if made_on != models.expert.source else ""
-            self.on_progress("expert", 1, 1, f"adapter {given}{other if made_on else ''}")
-            dtype = str(loaded.model.dtype)
-            key = content_hash("adapter", loaded.fingerprint, dtype, settings, weights.read_bytes().hex())
-            return TrainedExpert(models.expert.source, loaded.revision, path, key)
-        config = models.expert.model_copy(update={"source": given, "revision": None})
-        loaded = self._told("expert", load_causal_lm(config, root=self.workspace.root))
-        self.on_progress("expert", 1, 1, f"model {given}")
-        key = content_hash("model", loaded.fingerprint, str(loaded.model.dtype))
-        return TrainedExpert(given, loaded.revision, None, key)
-
-    def _plain_expert(self, expert: TrainedExpert) -> LoadedModel:
-        """The model an expert is on, without any adapter."""
-        return self._load_expert(expert) if expert.adapter is None else self._expert_base
-
-    def _load_expert(self, expert: TrainedExpert) -> LoadedModel:
-        return self._told("expert", load_causal_lm(self._model_of(expert), root=self.workspace.root))
-
-    def _model_of(self, expert: TrainedExpert) -> ModelConfig:
-        update = {"source": expert.source, "revision": expert.revision}
-        return self.workspace.config.models.expert.model_copy(update=update)
-
     def _check_ahead(self, expert: ModelConfig) -> None:
         """Once for an expert: what was refused before its training is not looked for again before it is read."""
         if expert.source not in self._checked:
             check_ahead(self.workspace.config, self._prompts, self.align_questions, expert, root=self.workspace.root)
             self._checked.add(expert.source)
 
-    def _expert_model(self, expert: TrainedExpert) -> Expert:
-        loaded = self._load_expert(expert)
-        if expert.adapter is None:
-            return Expert(loaded.model, loaded.tokenizer, self._prompts)
-        wrapped = with_adapter(loaded, expert.adapter, "expert")
-        return Expert(wrapped, loaded.tokenizer, self._prompts, adapter="expert")
-
     def _spec(self, expert: TrainedExpert, projector_folder: Path, prototypes: int, key: str) -> ModuleSpec:
         config = self.workspace.config
-        loaded = self._plain_expert(expert)
+        loaded = self._models.without_adapter(expert)
         run = json.loads((projector_folder / "step.json").read_text("utf-8"))
-        encoder = self._encoder
+        encoder = self._models.encoder
         return ModuleSpec(
             name=self.name,
-            base=_reference(self._base_loaded),
+            base=_reference(self._models.base_loaded),
             expert=_reference(loaded),
             readout=config.readout,
             projector=config.projector,
@@ -390,10 +373,7 @@ class Build:
                 "domain": self._domain.model_dump(mode="json"),
                 "data": {"qa": questions_hash(self.questions), "align_qa": questions_hash(self.align_questions)},
                 "counts": {"qa": len(self.questions), "align_qa": len(self.align_questions)},
-                "metrics": {
-                    "alignment_loss": run["losses"][-1][1],
-                    **({"dev_nll": min(x for _, x in run["dev_losses"])} if run["dev_losses"] else {}),
-                },
+                "metrics": _metrics(run),
             },
         )
 
@@ -406,7 +386,7 @@ class Build:
 
     def _shape(self, d_expert: int) -> ProjectorShape:
         readout = self.workspace.config.readout
-        return ProjectorShape(d_expert, self._base.hidden_size, readout.slots, len(readout.layers))
+        return ProjectorShape(d_expert, self._models.base.hidden_size, readout.slots, len(readout.layers))
 
     @property
     def _steps(self) -> Steps:
@@ -452,32 +432,6 @@ class Build:
         """The pairs that either of them learns."""
         return self.material.all_pairs
 
-    @cached_property
-    def _base_loaded(self) -> LoadedModel:
-        return self._told("base", load_causal_lm(self.workspace.config.models.base, root=self.workspace.root))
-
-    @cached_property
-    def _base(self) -> Base:
-        return self.base or Base.from_loaded(self._base_loaded)
-
-    @cached_property
-    def _expert_base(self) -> LoadedModel:
-        return self._told("expert", load_causal_lm(self.workspace.config.models.expert, root=self.workspace.root))
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        config = self.workspace.config
-        loaded = self._told("encoder", load_encoder(config.models.encoder, root=self.workspace.root))
-        return Encoder.from_loaded(loaded, config.router)
-
-    def _told(self, role: str, loaded: LoadedModel) -> LoadedModel:
-        """Say once where a model was put and in which dtype."""
-        note = f"{role} {loaded.placed}"
-        if note not in self._notes:
-            self._notes.add(note)
-            self.on_progress("loaded", 1, 1, note)
-        return loaded
-
 
 def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel) -> Pretraining:
     """The projector's pretraining for a workspace's choices: nothing of a domain but the model its expert is on."""
@@ -487,12 +441,14 @@ def projector_pretraining(workspace: Workspace, base: Base, expert: LoadedModel)
     return Pretraining(base, plain, expert.fingerprint, prompts, config, shipped_texts())
 
 
-def _made_on(settings: str) -> str | None:
-    """The model that an adapter's settings (adapter_config.json) name as its own, if they do."""
-    with suppress(ValueError, AttributeError):
-        named = json.loads(settings).get("base_model_name_or_path")
-        return named if isinstance(named, str) else None
-    return None
+def _metrics(run: Mapping[str, Any]) -> dict[str, float]:
+    """What a module says of its making, from its projector's step.json."""
+    known = run.get("learnt") or {}
+    return {
+        **{f"expert_{name}": known[name] for name in ("contains", "token_f1") if name in known},
+        "alignment_loss": run["losses"][-1][1],
+        **({"dev_nll": min(x for _, x in run["dev_losses"])} if run["dev_losses"] else {}),
+    }
 
 
 def _reference(loaded: LoadedModel) -> ModelReference:

@@ -72,7 +72,11 @@ class StateStore:
         """The reading of a question; raises KeyError if it has none."""
         key = _key(question)
         with safe_open(self._where[key], framework="pt") as shard:
-            return Stored(shard.get_tensor(key), self._backgrounds.get(key, ""))
+            return Stored(shard.get_tensor(key), self.background(question))
+
+    def background(self, question: str) -> str:
+        """What was written to a question that has a reading; empty where nothing was decoded."""
+        return self._backgrounds.get(_key(question), "")
 
     def forced(self, pair: Question) -> Stored:
         """The reading of a question under its first answer as background (see `fill_forced`)."""

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gag.build_models import TrainedExpert
 from gag.config import AlignmentConfig, ExpertConfig
 from gag.domain import EXPERT, PROJECTOR, DomainModule, ModuleSpec, check_base, check_expert, load_module, write_module
 from gag.errors import DomainError
@@ -22,7 +23,7 @@ from gag.manifest import read_manifest
 from gag.models.base import Base
 from gag.models.loading import load_causal_lm
 from gag.models.projector import ProjectorShape, projector_from_tensors
-from gag.pipeline import Build, TrainedExpert
+from gag.pipeline import Build
 from gag.preflight import check_ahead, check_place
 from gag.progress import Progress, silent
 from gag.records import Question, content_hash, questions_hash
