@@ -3,11 +3,10 @@
     python -m benchmarks.scaling --out runs/scaling [--facts 100 300 1000] [--slots 1 2 4 8] [--set KEY=VALUE]…
 
 For every number of facts a domain of the preset `demo` is built from three wordings each, once for every number of
-slots (the expert is the same; above MANY facts it learns at half the rate). A slot's segment has so many parts that
-about twelve tokens are kept apart; what else a number of slots needs is in CHOSEN. Asked is the fourth wording of at
-most ASKED facts, with the route given; facts that the projector saw in training and facts it never saw are told apart.
-Interrupted anywhere, the same command goes on. Writes scaling.json and scaling.png; the folder is a workspace too, for
-`benchmarks.passing`.
+slots (the expert is the same). A slot's segment has so many parts that about twelve tokens are kept apart; what else a
+number of slots needs is in CHOSEN. Asked is the fourth wording of at most ASKED facts, with the route given; facts that
+the projector saw in training and facts it never saw are told apart. Interrupted anywhere, the same command goes on.
+Writes scaling.json and scaling.png; the folder is a workspace too, for `benchmarks.passing`.
 """
 
 from __future__ import annotations
@@ -50,9 +49,6 @@ CHOSEN = {
 """What so many slots need in place of the preset's: few hold many tokens each, so a wider network and short texts first
 (docs/results.md, One token); eight hold one or two, which is learnt from a sixth of the texts."""
 
-MANY = 500
-"""Facts above which the preset's learning rate is too high for the expert (docs/results.md)."""
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, build what is missing, ask, write, print."""
@@ -77,25 +73,24 @@ def kept_rows(out: Path, facts: int, slots: int, choices: Sequence[str]) -> list
     """The rows of one size and one number of slots, from disk where these choices were measured before."""
     overrides = [f"readout.slots={slots}", f"readout.parts={-(-KEPT_APART // slots)}"]
     overrides += [*CHOSEN.get(slots, ()), *choices]
-    domain = _domain(facts, choices)
     path = out / "rows" / f"{facts}-{slots}.json"
     if path.is_file():
         kept = json.loads(path.read_text("utf-8"))
-        if kept["choices"] == overrides and kept.get("settings", {}) == domain.settings:
+        if kept["choices"] == overrides:
             return [Row(**row) for row in kept["rows"]]
-    rows = measured(out, facts, slots, overrides, domain)
+    rows = measured(out, facts, slots, overrides)
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as partial:
-        said = {"choices": overrides, "settings": domain.settings, "rows": [dataclasses.asdict(row) for row in rows]}
+        said = {"choices": overrides, "rows": [dataclasses.asdict(row) for row in rows]}
         partial.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     return rows
 
 
-def measured(out: Path, facts: int, slots: int, overrides: Sequence[str], domain: DomainConfig) -> list[Row]:
+def measured(out: Path, facts: int, slots: int, overrides: Sequence[str]) -> list[Row]:
     """Build the domain and ask: recall of gag and of its expert, on seen and on unseen facts."""
     name = f"facts-{facts}"
     test = read_questions(out / "data" / name / "test.jsonl")
-    config = load_config(preset="demo", overrides=overrides).model_copy(update={"domains": {name: domain}})
+    config = load_config(preset="demo", overrides=overrides).model_copy(update={"domains": {name: _domain(facts)}})
     place = Workspace(out, config, modules_folder=f"modules/{slots}-slots")
     module = Build(place, name, Sources(), on_progress=_progress).run(Build.module)
     system = GAG.from_config(config, [module.folder], root=out)
@@ -131,7 +126,7 @@ def write_workspace(out: Path, sizes: Sequence[int], choices: Sequence[str]) -> 
     Raises ConfigError where `out` is another workspace, or was measured with other choices.
     """
     path, config = out / FILE_NAME, load_config(preset="demo", overrides=choices)
-    domains = {f"facts-{size}": _domain(size, choices) for size in sizes}
+    domains = {f"facts-{size}": _domain(size) for size in sizes}
     if path.is_file():
         there = load_config(path)
         if not there.domains or any(domain.field != FIELD for domain in there.domains.values()):
@@ -147,12 +142,10 @@ def write_workspace(out: Path, sizes: Sequence[int], choices: Sequence[str]) -> 
         partial.write_text(commented_yaml(config), "utf-8")
 
 
-def _domain(facts: int, choices: Sequence[str]) -> DomainConfig:
+def _domain(facts: int) -> DomainConfig:
     """The domain of so many facts as gag.yaml has it."""
     folder = f"data/facts-{facts}"
-    chosen = facts <= MANY or any(choice.startswith("expert.learning_rate=") for choice in choices)
-    settings = {} if chosen else {"expert": {"learning_rate": 1.0e-3}}
-    return DomainConfig(field=FIELD, qa=f"{folder}/train.jsonl", align_qa=f"{folder}/align.jsonl", settings=settings)
+    return DomainConfig(field=FIELD, qa=f"{folder}/train.jsonl", align_qa=f"{folder}/align.jsonl")
 
 
 def spread(questions: Sequence[Question], most: int) -> list[Question]:

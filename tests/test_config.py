@@ -72,6 +72,25 @@ def test_the_papers_numbers() -> None:
     assert (router.prototypes, router.n_init, router.max_questions, router.max_length) == (32, 10, 10_000, 256)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "rate"), [(300, 2e-3), (624, 2e-3), (752, 2e-3), (1350, 1e-3), (3000, 1e-3), (6000, 7e-4), (60_000, 2e-4)]
+)
+def test_a_longer_training_takes_a_lower_rate(pairs: int, rate: float) -> None:
+    expert = load_config(preset="demo").expert
+    chosen = expert.for_pairs(pairs)
+    assert (chosen.learning_rate, chosen.full_rate_steps) == (rate, 0)
+    assert chosen.for_pairs(pairs) == chosen, "once is enough"
+    plain = expert.model_copy(update={"learning_rate": rate, "full_rate_steps": 0})
+    assert chosen.deciding() == plain.deciding(), "what is trained alike is one step"
+
+
+def test_batches_and_epochs_are_what_makes_a_training_long() -> None:
+    expert = ExpertConfig(learning_rate=0.01, full_rate_steps=10, batch_size=4, accumulation=2, epochs=5)
+    assert expert.for_pairs(16).learning_rate == 0.01
+    assert expert.for_pairs(17).learning_rate == 0.008
+    assert expert.model_copy(update={"full_rate_steps": 0}).for_pairs(10**6).learning_rate == 0.01
+
+
 def test_the_later_variants_numbers() -> None:
     config = load_config(preset="multislot")
     readout, alignment = config.readout, config.alignment

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -242,11 +243,28 @@ def test_each_change_redoes_just_its_steps(again: Path, change: str, redone: set
         "alignment.batch_tokens=64",
         "alignment.checkpoint_every=1",
         "expert.gradient_checkpointing=true",
+        "expert.full_rate_steps=1000",
         "alignment.counterfactual_near=0.5",
     ],
 )
 def test_a_change_that_makes_no_difference_redoes_nothing(again: Path, change: str) -> None:
     assert build(again, change).worked == set()
+
+
+def test_a_long_training_takes_a_lower_rate_and_says_so(again: Path) -> None:
+    before = folders(again)
+    told = build(again, "expert.full_rate_steps=1")
+    (line,) = (note for step, _, _, note in told if step == "expert" and "rate" in note)
+    made = re.fullmatch(r"learning rate (\S+) in place of (\S+), since there are 8 pairs", line)
+    assert made is not None and float(made[1]) < float(made[2])
+    assert {name for name in folders(again) - before if name.startswith("expert")}
+    alike = build(again, f"expert.learning_rate={made[1]}")
+    assert alike.worked == set(), "what that rate trains is there already"
+    rates = [
+        max(row["learning_rate"] for row in json.loads(path.read_text())["log_history"] if "learning_rate" in row)
+        for path in (again / "runs" / "alloys").glob("expert-*/expert-checkpoints/*/trainer_state.json")
+    ]
+    assert min(rates) <= float(made[1]) < max(rates)
 
 
 def test_other_pairs(again: Path) -> None:

@@ -76,8 +76,9 @@ class Build:
         if given is not None:
             return self._models.existing_expert(given)
         config = self.workspace.config
+        chosen = config.expert.for_pairs(len(self.questions))
         model = config.models.expert
-        if config.expert.method == "full":  # small updates of bfloat16 weights would be rounded away
+        if chosen.method == "full":  # small updates of bfloat16 weights would be rounded away
             model = model.model_copy(update={"dtype": "float32"})
         loaded = self._models.told("expert", load_causal_lm(model, root=self.workspace.root))
         documents = self.material.documents
@@ -86,19 +87,22 @@ class Build:
             "expert",
             loaded.fingerprint,
             str(loaded.model.dtype),
-            config.expert.deciding(),
+            chosen.deciding(),
             said(self._prompts.expert("?")),
             pairs_hash,
             documents_hash,
         )
         folder = self._step_folder("expert", key)
-        kept = (folder / (ADAPTER if config.expert.method == "lora" else MODEL)).is_dir()
+        kept = (folder / (ADAPTER if chosen.method == "lora" else MODEL)).is_dir()
         if ahead and not kept:
             self._check_ahead(config.models.expert)
+        if not kept and chosen.learning_rate != config.expert.learning_rate:
+            lower = f"learning rate {chosen.learning_rate:g} in place of {config.expert.learning_rate:g}"
+            self.on_progress("expert", 1, 1, f"{lower}, since there are {len(self.questions):,} pairs")
         target = train_expert(
             loaded,
             ExpertData(self._prompts, self.questions, documents),
-            config.expert,
+            chosen,
             folder,
             on_progress=self.on_progress,
             report_to=self.report_to,
@@ -106,7 +110,7 @@ class Build:
         self._steps.note(folder, "expert", key, data=self._data_hashes, pairs=self.material.marks)
         if kept:
             self.on_progress("expert", 1, 1, "kept")
-        if config.expert.method == "lora":
+        if chosen.method == "lora":
             return TrainedExpert(config.models.expert.source, loaded.revision, target, key)
         read_in, _ = choose_dtype(config.models.expert.dtype, choose_device(config.models.expert.device))
         return TrainedExpert(str(target.relative_to(self.workspace.root)), None, None, content_hash(key, str(read_in)))

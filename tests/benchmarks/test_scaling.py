@@ -112,20 +112,6 @@ def test_differences_are_of_the_same_questions() -> None:
     assert passing.misses(first)[0].endswith(f"{test[0].meta['value']!r} became 'x'")
 
 
-def test_many_facts_are_learnt_at_half_the_rate_unless_one_is_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scaling, "MANY", 8)
-    scaling.write_workspace(tmp_path / "a", [8, 9], [])
-    scaling.write_workspace(tmp_path / "b", [8, 9], ["expert.learning_rate=0.003"])
-    rates = [
-        load_config(tmp_path / folder / "gag.yaml").of(f"facts-{facts}").expert.learning_rate
-        for folder in "ab"
-        for facts in (8, 9)
-    ]
-    assert rates == [0.002, 0.001, 0.003, 0.003]
-
-
 @pytest.mark.parametrize("slots", scaling.CHOSEN)
 def test_what_a_number_of_slots_needs_is_a_choice_there_is(slots: int) -> None:
     chosen = load_config(preset="demo", overrides=[f"readout.slots={slots}", *scaling.CHOSEN[slots]])

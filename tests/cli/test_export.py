@@ -23,8 +23,12 @@ def test_export(built: Path, tmp_path: Path, gag: Gag) -> None:
 
 
 def test_a_domains_own_choices_are_exported(built: Path, tmp_path: Path, gag: Gag) -> None:
-    own = "domains.adjuvant.settings={expert: {lora_rank: 3}, prompts: {expert_system: 'You know binders.'}}"
+    expert = "{lora_rank: 3, batch_size: 2, learning_rate: 4e-3, full_rate_steps: 1}"
+    own = f"domains.adjuvant.settings={{expert: {expert}, prompts: {{expert_system: 'You know binders.'}}}}"
     command = ("export", "llamafactory", "adjuvant", "--qa", "../qa.jsonl", "--out", tmp_path / "own", "--json")
     row = gag(*command, "--set", own, cwd=built).json
-    assert yaml.safe_load(Path(row["recipe"]).read_text())["lora_rank"] == 3
+    recipe = yaml.safe_load(Path(row["recipe"]).read_text())
+    steps = -(-row["questions"] // recipe["per_device_train_batch_size"]) * recipe["num_train_epochs"]
+    assert recipe["lora_rank"] == 3
+    assert steps > 1 and recipe["learning_rate"] == float(f"{4e-3 * steps**-0.5:.0e}")
     assert "You know binders." in Path(row["data"]).read_text()

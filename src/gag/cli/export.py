@@ -44,7 +44,8 @@ def llamafactory(
     questions = training_pairs(source, place.data(name) / QA)
     config = place.config
     model = model_path(config.models.expert.source, place.root)
-    done = export_llamafactory(name, place.prompts(name), questions, config.expert, model, out)
+    chosen = config.expert.for_pairs(len(questions))
+    done = export_llamafactory(name, place.prompts(name), questions, chosen, model, out)
     if config.expert.pretrain_epochs:
         note("Not exported: the continued pretraining on documents (expert.pretrain_epochs).")
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,8 @@ from gag.config.section import Section
 
 class ExpertConfig(Section):
     """How a domain's expert is trained (paper section 3, stage one)."""
+
+    later = ("full_rate_steps",)
 
     method: Literal["lora", "full"] = Field("lora", description="A LoRA adapter over the shared model, or all weights.")
     lora_rank: int = Field(32, ge=1, description="Rank of the adapter.")
@@ -24,6 +27,12 @@ class ExpertConfig(Section):
         0, ge=0, description="First layer with an adapter; below it nothing is trained and no gradient is computed."
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    full_rate_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps up to which learning_rate is taken as it is; more take it times sqrt(full_rate_steps / "
+        "steps), rounded to one digit. 0 always takes it as it is.",
+    )
     scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Learning-rate schedule.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps that warm up.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
@@ -37,6 +46,17 @@ class ExpertConfig(Section):
     pretrain_length: int = Field(512, ge=8, description="Tokens a piece of document in pretraining.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory.")
     seed: int = Field(42, description="Seed of order and initialisation.")
+
+    def for_pairs(self, pairs: int) -> ExpertConfig:
+        """These choices for so many pairs: the learning rate that a training of that many steps takes.
+
+        How many processes share the steps makes no difference.
+        """
+        steps = -(-pairs // (self.batch_size * self.accumulation)) * self.epochs
+        rate = self.learning_rate
+        if self.full_rate_steps and steps > self.full_rate_steps:
+            rate = float(f"{rate * math.sqrt(self.full_rate_steps / steps):.0e}")
+        return self.model_copy(update={"learning_rate": rate, "full_rate_steps": 0})
 
     def deciding(self) -> dict[str, Any]:
         """What decides the weights: every choice, but those that only save memory as if they were not made."""

@@ -171,7 +171,8 @@ class Candidate:
         chosen = {
             "method": "lora",
             "epochs": update.epochs or 0.75 * config.epochs,
-            "learning_rate": update.learning_rate or config.learning_rate / 4,
+            "learning_rate": update.learning_rate or config.for_pairs(len(self.plan.kept)).learning_rate / 4,
+            "full_rate_steps": 0,
             "pretrain_epochs": 0,
         }
         return config.model_copy(update=chosen)
