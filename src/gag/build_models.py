@@ -101,7 +101,7 @@ class BuildModels:
         note = f"{role} {loaded.placed}"
         if note not in self._placed:
             self._placed.add(note)
-            self.on_progress("loaded", 1, 1, note)
+            loaded.told(role, self.on_progress)
         return loaded
 
     @cached_property

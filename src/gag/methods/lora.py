@@ -103,7 +103,7 @@ def trained_adapter(shelf: Shelf, domain: str) -> Path:
         return folder / ADAPTER
     with steps.alone():
         adapter = train_expert(
-            load_causal_lm(shelf.copy_config, root=workspace.root),
+            load_causal_lm(shelf.copy_config, root=workspace.root).told("copy of the base", shelf.on_progress),
             ExpertData(prompts, questions, general=True),
             training_choices(config, len(questions)),
             folder,

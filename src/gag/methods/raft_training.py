@@ -133,7 +133,7 @@ def trained_raft(shelf: Shelf, domain: str) -> TrainedRaft:
         rows, shortened = training_rows(examples, shelf.base.tokenizer, choices.max_length)
         steps.note(folder, "raft", key, examples=len(examples), shortened=shortened)
         adapter = train_rows(
-            load_causal_lm(shelf.copy_config, root=workspace.root),
+            load_causal_lm(shelf.copy_config, root=workspace.root).told("copy of the base", shelf.on_progress),
             ExpertRows(rows),
             choices,
             folder,

@@ -80,7 +80,7 @@ def train_rog(
                 with new_file(left_out_file) as partial:
                     partial.write_text(json.dumps(left_out, ensure_ascii=False) + "\n", "utf-8")
                 train_rows(
-                    loaded,
+                    loaded.told("expert", on_progress),
                     ExpertRows(rows),
                     adapter_config(config.rog),
                     folder,

@@ -33,6 +33,7 @@ from gag.errors import ModelError
 from gag.models.device import choose_device, choose_dtype
 from gag.models.fingerprint import frozen, identity_fingerprint, weights_checksum
 from gag.models.packaged import cache_folder, converted_gguf, package_model, quiet_transformers
+from gag.progress import Progress
 
 __all__ = [
     "LoadedModel",
@@ -82,6 +83,11 @@ class LoadedModel:
         dtype = str(self.model.dtype).removeprefix("torch.")
         why = self.dtype_reason.removeprefix(f"{dtype}: ")
         return f"{self.source} on {self.model.device} in {dtype}{f' ({why})' if why else ''}"
+
+    def told(self, role: str, on_progress: Progress) -> LoadedModel:
+        """The same model, after saying where `role` was put and in which dtype."""
+        on_progress("loaded", 1, 1, f"{role} {self.placed}")
+        return self
 
 
 def load_causal_lm(config: ModelConfig, *, root: Path | None = None) -> LoadedModel:

@@ -78,7 +78,7 @@ class Candidate:
     def _expert(self) -> TrainedExpert:
         """Train the present adapter on, with the new pairs and the replayed ones."""
         models, prompts = self.workspace.config.models, self.present.prompts
-        loaded = load_causal_lm(models.expert, root=self.workspace.root)
+        loaded = load_causal_lm(models.expert, root=self.workspace.root).told("expert", self.on_progress)
         check_expert(self.present, loaded.fingerprint)
         config = self._expert_config
         key = content_hash(

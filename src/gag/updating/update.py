@@ -237,7 +237,8 @@ class Update:
         config = self.workspace.config
         with ExitStack() as stack:
             with self._timed("train"):
-                base = Base.from_loaded(load_causal_lm(config.models.base, root=self.workspace.root))
+                loaded = load_causal_lm(config.models.base, root=self.workspace.root)
+                base = Base.from_loaded(loaded.told("base", self.on_progress))
                 stack.enter_context(frozen(base.model, "the base"))
                 candidate = Candidate(self.workspace, present, done.plan, self.on_progress).module(base)
             done.folder = candidate.folder.parent
