@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import pytest
 import torch
 
@@ -43,6 +46,19 @@ def test_the_measurement_is_made_once() -> None:
     first = device._cpu_gflops()
     assert min(first) > 0
     assert device._cpu_gflops() is first
+
+
+def test_a_moments_stall_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the products in a row take ten times as long; of each dtype some remain that were not stalled."""
+    calls = 2 * device.ROUNDS
+    spent = iter([10.0 if calls // 4 <= n < 3 * calls // 4 else (2.0, 1.0)[n % 2] for n in range(calls)])
+    ends = itertools.accumulate(spent)
+    reads = iter([0.0, *(end for end in ends for _ in range(2))])  # a product begins where the one before it ended
+    clock = functools.partial(next, reads)
+
+    monkeypatch.setattr(device.time, "perf_counter", clock)
+    single, half = device._cpu_gflops.__wrapped__()
+    assert half == pytest.approx(2 * single)
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
