@@ -17,6 +17,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
 from gag import GAG, DomainModule
+from gag.answering import text_nll
 from gag.config import (
     Config,
     DomainConfig,
@@ -29,8 +30,9 @@ from gag.config import (
     RouterConfig,
 )
 from gag.domain import ModelReference, ModuleSpec, Routing, load_module, write_module
-from gag.errors import DomainError, InputError, ModelError
+from gag.errors import ConfigError, DomainError, InputError, ModelError
 from gag.manifest import write_manifest
+from gag.models.expert import Reading
 from gag.models.fingerprint import weights_checksum
 from gag.models.loading import LoadedModel, load_causal_lm, load_encoder
 from gag.models.projector import Projector, ProjectorShape
@@ -191,6 +193,44 @@ def test_a_domain_answers_with_its_own_prompt_expert_and_limits(house: House, al
     prompt = model.base.encode(attached.prompts.domain(QUESTIONS[0], 2))
     (done,) = model.base.generate([prompt], vectors, GenerationConfig(max_new_tokens=8))
     assert answer.text == done.text
+
+
+def test_refined_vectors_say_more_of_the_background(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    asked = [Question(str(n), q) for n, q in enumerate(QUESTIONS)]
+    routes = [Route("alloys", {})] * len(asked)
+    plain, moved = (model.prepare(asked, routes, generation={"refine_steps": steps}) for steps in (0, 4))
+    texts = [model.base.tokenizer.encode(item.background or "", add_special_tokens=False) for item in plain]
+    assert all(texts) and [item.background for item in moved] == [item.background for item in plain]
+    for before, after in zip(*(text_nll(model.base, prepared, texts) for prepared in (plain, moved)), strict=True):
+        assert after < before
+    assert {name for item in moved for name in item.timings} == {"route", "background", "projector", "refine"}
+    assert all(item.added_tokens == 2 for item in moved)
+    before = weights_checksum(model.base.model)
+    with model.frozen():
+        together = model.answer_all(asked, domain="alloys", generation={"refine_steps": 4})
+        for question, answer in zip(asked, together, strict=True):
+            (alone,) = model.answer_all([question], domain="alloys", generation={"refine_steps": 4})
+            assert alone.text == answer.text and alone.timings["refine"] > 0
+    assert weights_checksum(model.base.model) == before
+    general = [model.answer_all(asked[:2], domain=GENERAL, generation={"refine_steps": n})[0].text for n in (0, 4)]
+    assert general[0] == general[1]
+
+
+def test_what_is_refined_towards_is_what_an_answer_may_say(house: House, alloys: Path) -> None:
+    attached = house.system(alloys).domains["alloys"]
+    tokenizer = house.models["base"].tokenizer
+    base = house.system(alloys).base
+    states = torch.zeros(2, 2, 32)
+    readings = [Reading(states, "zinc", 3), Reading(states, "zin", 4), Reading(states, "", 0)]
+    whole, cut, none = attached.said(readings, base, 8)
+    assert tokenizer.decode(whole[:4]) == "zinc" and len(whole) == 5, "with the end of the turn"
+    assert tokenizer.decode(cut) == "zin", "the background was cut: no end"
+    assert none == []
+    assert attached.said(readings, base, 2) == [whole[:2], cut[:2], []]
+    prefill = replace(attached, readout=attached.readout.model_copy(update={"mode": "prefill"}))
+    with pytest.raises(ConfigError, match="needs a background"):
+        prefill.said(readings, base, 8)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "attention"])

@@ -15,13 +15,15 @@ from torch import Tensor
 from gag.answering import Prepared, complete, injected
 from gag.config import Config, GenerationChoice, GenerationConfig, ModelConfig, ModelsConfig, ReadoutConfig
 from gag.domain import DomainModule, ModelReference, check_base, check_encoder, check_expert, load_module
-from gag.errors import DomainError, GagError
+from gag.errors import ConfigError, DomainError, GagError
+from gag.models import chat
 from gag.models.base import Base
 from gag.models.expert import Expert, Reading
 from gag.models.experts import ExpertPool
 from gag.models.fingerprint import frozen
 from gag.models.loading import cache_folder, load_causal_lm, load_encoder
 from gag.models.projector import Projector, ProjectorShape, projector_from_tensors, stacked_states
+from gag.models.refinement import refined
 from gag.prompts import Prompts
 from gag.records import GENERAL, Answer, Question, Route
 from gag.routing.encoder import Encoder
@@ -47,6 +49,24 @@ class Attached:
     def read(self, questions: Sequence[str]) -> list[Reading]:
         """What the expert knows about each question."""
         return self.expert.read(questions, self.readout)
+
+    def said(self, readings: Sequence[Reading], base: Base, most: int) -> list[list[int]]:
+        """The backgrounds as the base would write them: at most so many tokens, and an end where there was one.
+
+        Raises ConfigError where the readout writes none.
+        """
+        if self.readout.mode != "generate":
+            raise ConfigError(
+                f"generation.refine_steps needs a background, and {self.module.name} reads without one (readout.mode "
+                f"{self.readout.mode}).",
+                "Leave generation.refine_steps at 0.",
+            )
+        out = []
+        for reading in readings:
+            text = chat.encode_answer(reading.background, base.tokenizer) if reading.background else []
+            ended = reading.tokens < self.readout.max_new_tokens
+            out.append((text if ended else text[:-1])[:most])
+        return out
 
     @torch.no_grad()
     def vectors(self, readings: Sequence[Reading]) -> Tensor:
@@ -257,9 +277,21 @@ class GAG:
             "projector": (time.perf_counter() - read) / len(questions),
         }
         prepared = injected(self.base, attached.prompts, questions, vectors, generation)
+        if generation.refine_steps:
+            started = time.perf_counter()
+            texts = attached.said(readings, self.base, generation.max_new_tokens)
+            vectors = refined(
+                self.base,
+                [item.prompt for item in prepared],
+                vectors,
+                texts,
+                generation.refine_steps,
+                batch_size=self.batch_size,
+            )
+            timings["refine"] = (time.perf_counter() - started) / len(questions)
         return [
-            replace(item, background=reading.background, timings=timings)
-            for item, reading in zip(prepared, readings, strict=True)
+            replace(item, vectors=vector, background=reading.background, timings=timings)
+            for item, vector, reading in zip(prepared, vectors, readings, strict=True)
         ]
 
     def _domain(self, name: str) -> Attached:

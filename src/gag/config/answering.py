@@ -133,10 +133,18 @@ class ProjectorConfig(Section):
 class GenerationConfig(Section):
     """How the base writes its answer."""
 
+    later = ("refine_steps",)
+
     max_new_tokens: int = Field(128, ge=1, description="Longest answer, in tokens.")
     temperature: float = Field(0.0, ge=0, description="0 decodes greedily.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the sampling.")
     top_k: int = Field(0, ge=0, description="Sampling among the k likeliest tokens; 0 is all.")
+    refine_steps: int = Field(
+        0,
+        ge=0,
+        description="Gradient steps that move a question's injected vectors towards what makes the base say the "
+        "expert's background, before it answers; no weight changes. For gag and what builds on it. 0 is none.",
+    )
 
     def under(self, asked: GenerationChoice) -> GenerationConfig:
         """These choices where nothing else is `asked`; a mapping holds single choices that come before these."""

@@ -111,6 +111,7 @@ class Config(Section):
             for key, value in (
                 ("alignment.counterfactual", self.alignment.counterfactual),
                 ("projector.pretrain_pairs", self.projector.pretrain_pairs),
+                ("generation.refine_steps", self.generation.refine_steps),
             ):
                 if value:
                     raise ValueError(f"{key} needs readout.mode generate")
