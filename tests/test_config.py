@@ -232,6 +232,15 @@ def test_wrong_values_are_refused_with_their_key(override: str, expected: str) -
 def test_prefill_needs_a_pooling_that_it_can_do() -> None:
     assert "pooling must be last or none" in refused("readout.mode=prefill", "readout.pooling=mean")
     assert load_config(overrides=["readout.mode=prefill", "readout.slots=4"]).readout.slots == 4
+    assert "generation.refine_steps needs readout.mode generate" in refused(
+        "readout.mode=prefill", "generation.refine_steps=3"
+    )
+
+
+def test_refinement_that_is_off_is_not_in_what_a_modules_key_is_made_of() -> None:
+    off, on = (load_config(overrides=[f"generation.refine_steps={steps}"]).generation for steps in (0, 3))
+    assert "refine_steps" not in off.model_dump() and on.model_dump()["refine_steps"] == 3
+    assert off.under({"refine_steps": 2}).refine_steps == 2 and on.under({"temperature": 0.5}).refine_steps == 3
 
 
 def test_every_problem_is_told_at_once() -> None:
