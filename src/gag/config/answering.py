@@ -142,7 +142,7 @@ class GenerationConfig(Section):
     refine_steps: int = Field(
         0,
         ge=0,
-        description="Gradient steps that move a question's injected vectors towards what makes the base say the "
+        description="Gradient steps, at most, that move a question's injected vectors until the base would say the "
         "expert's background, before it answers; no weight changes. For gag and what builds on it. 0 is none.",
     )
 

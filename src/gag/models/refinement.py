@@ -8,6 +8,7 @@ batch, K slots.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -20,6 +21,9 @@ from gag.models.chat import EncodedPrompt
 RATE = 0.04
 """How far a step of Adam moves a component, in units of its vector's root mean square (docs/lab-book.md)."""
 
+SURE = math.log(2)
+"""A token below this loss has more than half of the probability, so greedy decoding says it: no step is needed."""
+
 
 def refined(
     base: Base,
@@ -30,9 +34,10 @@ def refined(
     *,
     batch_size: int = 32,
 ) -> Float[Tensor, "b k d_base"]:
-    """`vectors` after so many steps towards what makes the base write `texts` (token ids) after `prompts`.
+    """`vectors` after at most so many steps towards what makes the base write `texts` (token ids) after `prompts`.
 
-    A vector whose text is empty stays as it is. The base's weights take no gradient.
+    A vector stays as it is where the text is empty or the base would write it already, and from the step on from which
+    it would: what is more certain than that answers no question better. The base's weights take no gradient.
     """
     out = vectors.detach().float().clone()
     todo = [index for index, text in enumerate(texts) if text]
@@ -49,11 +54,21 @@ def _moved(
     split = base.can_keep_prefixes and all(prompt.slots[0] for prompt in prompts)
     prefixes = base.prefixes(prompts) if split else None
     size = vectors.square().mean(-1, keepdim=True).sqrt()
-    by = torch.zeros_like(vectors).requires_grad_()
-    optimizer = torch.optim.Adam([by], lr=RATE)
+    by = [torch.zeros_like(vector).requires_grad_() for vector in vectors]
+    optimizer = torch.optim.Adam(by, lr=RATE)
+    left = list(range(len(by)))
     for _ in range(steps):
-        optimizer.zero_grad()
-        losses = base.answer_nll(prompts, vectors + size * by, texts, prefixes)
-        torch.stack([loss.mean() for loss in losses]).sum().backward()
+        losses = base.answer_nll(
+            [prompts[i] for i in left],
+            torch.stack([vectors[i] + size[i] * by[i] for i in left]),
+            [texts[i] for i in left],
+            None if prefixes is None else [prefixes[i] for i in left],
+        )
+        unsure = [(i, loss) for i, loss in zip(left, losses, strict=True) if float(loss.detach().max()) > SURE]
+        if not unsure:
+            break
+        optimizer.zero_grad()  # to None, so that a vector that is done is left where it is
+        torch.stack([loss.mean() for _, loss in unsure]).sum().backward()
         optimizer.step()
-    return (vectors + size * by).detach()
+        left = [i for i, _ in unsure]
+    return (vectors + size * torch.stack(by)).detach()
