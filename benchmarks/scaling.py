@@ -162,14 +162,16 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    lines: dict[str, list[Row]] = {}
+    lines: dict[str, list[Row]] = {"the expert itself": []}
     for row in rows:
         if row.domain.endswith(", unseen"):
-            lines.setdefault("expert" if row.method.startswith("expert") else row.method, []).append(row)
+            who, slots = row.method.split(", ")
+            label = f"gag, {slots.removesuffix('s') if slots == '1 slots' else slots}"
+            lines.setdefault("the expert itself" if who == "expert" else label, []).append(row)
     for label, points in lines.items():
         at = {int(p.domain.split()[0]): p for p in points}
         ends = [((p.value - (p.ci_low or p.value)), ((p.ci_high or p.value) - p.value)) for p in at.values()]
-        values, expert = [p.value for p in at.values()], label == "expert"
+        values, expert = [p.value for p in at.values()], label == "the expert itself"
         colour, line = ("0.4", "--") if expert else (None, "-")
         yerr = list(zip(*ends, strict=True))
         axes.errorbar(list(at), values, yerr, label=label, capsize=3, marker="o", color=colour, linestyle=line)

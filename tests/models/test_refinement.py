@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 import pytest
@@ -86,6 +87,21 @@ def test_what_the_base_would_say_already_is_left_as_it_is(vectors: Tensor) -> No
     with torch.no_grad():
         worst = [float(loss.max()) for loss in model.answer_nll(PROMPTS, long, TEXTS)]
     assert max(worst) < 4.5 < max(first) and torch.equal(long, longer), "it stops where it is sure enough"
+
+
+def test_a_vector_stays_where_its_text_was_sure_first(vectors: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = base("llama")
+    monkeypatch.setattr(refinement, "SURE", 4.5)
+    steps = [refined(model, PROMPTS, vectors, TEXTS, count) for count in range(40)]
+    with torch.no_grad():
+        worst = [[float(loss.max()) for loss in model.answer_nll(PROMPTS, v, TEXTS)] for v in steps]
+    stopped = 0
+    for row in range(len(TEXTS)):
+        sure = next((count for count, losses in enumerate(worst) if losses[row] <= 4.5), len(steps))
+        assert all(torch.equal(later[row], steps[sure][row]) for later in steps[sure:])
+        assert all(not torch.equal(a[row], b[row]) for a, b in itertools.pairwise(steps[: sure + 1]))
+        stopped += 1 < sure < len(steps)
+    assert stopped, "one at least was moved first and left then"
 
 
 def test_what_has_no_text_stays(vectors: Tensor) -> None:

@@ -67,8 +67,10 @@ def _moved(
         unsure = [(i, loss) for i, loss in zip(left, losses, strict=True) if float(loss.detach().max()) > SURE]
         if not unsure:
             break
-        optimizer.zero_grad()  # to None, so that a vector that is done is left where it is
+        optimizer.zero_grad()
         torch.stack([loss.mean() for _, loss in unsure]).sum().backward()
-        optimizer.step()
         left = [i for i, _ in unsure]
+        for i in set(range(len(by))).difference(left):
+            by[i].grad = None  # with a gradient of nothing its momentum would carry on what is done
+        optimizer.step()
     return (vectors + size * torch.stack(by)).detach()
