@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_it_learns_all_that_gag_learns(lab: Path) -> None:
     told = Told()
     open_shelf(lab, "lora.epochs=1", told=told).method("lora", "alloys")
     assert told[-1][:3] == ("lora", 3, 3), "eleven pairs, four a step"
+    (placed,) = (note for step, _, _, note in told if step == "loaded")
+    assert re.match("copy of the base .* on cpu in float32", placed)
 
 
 def test_it_learns_nothing_of_what_was_taken_out(lab: Path) -> None:

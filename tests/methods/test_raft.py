@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,6 +124,8 @@ def test_it_is_trained_once_on_a_copy_and_answers(stocked: Path) -> None:
     assert [row for row in again if row[0] == "raft"] == [("raft", 1, 1, "kept")]
     assert not [row for row in again if row[0] == "distractors"], "examples are made once, not for every question"
     assert "raft" in told.worked
+    (placed,) = (note for step, _, _, note in told if step == "loaded")
+    assert re.match("copy of the base .* on cpu in float32", placed)
 
 
 def test_examples_fit_the_base_too(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -100,7 +101,9 @@ def test_training_is_kept_and_says_what_taught_nothing(place: Workspace) -> None
     again, _ = train_rog(place, "films", QUESTIONS, on_progress=lambda s, d, t, n="": said.append((s, n)))
     assert said == [("rog", "kept")]
     more = [*QUESTIONS, Question("odd", "who is [Zebra Crossing] by", ("Ana 1",))]
-    other, left_out = train_rog(place, "films", more)
+    other, left_out = train_rog(place, "films", more, on_progress=lambda s, d, t, n="": said.append((s, n)))
+    (placed,) = (note for step, note in said if step == "loaded")
+    assert re.match("expert .* on cpu in float32", placed)
     assert other.key != again.key and list(left_out) == ["odd"] and other.left_out == 1
     asking = Workspace(place.root, config(**{"rog.beams": 1, "rog.shown_paths": 1}))
     assert train_rog(asking, "films", more)[0].key == other.key  # how one asks is not what was learnt

@@ -7,7 +7,9 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from gag.training.expert import train_expert
 from gag.training.states import StateStore
 from gag.updating import candidate as candidates
 from gag.updating import update as updates
+from gag.updating.candidate import Candidate
 from gag.updating.plan import LEARNT, NEW, OLD
 from gag.updating.promotion import previous_folder, roll_back
 from gag.updating.update import Update
@@ -49,6 +52,22 @@ def files(folder: Path) -> dict[str, bytes]:
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Updates end before anything is trained."""
     monkeypatch.setattr(Update, "_learn", lambda *_: None)
+
+
+def test_an_update_takes_a_quarter_of_the_rate_that_so_many_pairs_take(place: Workspace) -> None:
+    def rate(pairs: int, **update: Any) -> float:
+        expert = place.config.expert.model_copy(update={"learning_rate": 0.008, "full_rate_steps": 4, "epochs": 1})
+        config = place.config.model_copy(
+            update={"expert": expert, "update": place.config.update.model_copy(update=update)}
+        )
+        plan: Any = SimpleNamespace(kept=[None] * pairs)
+        chosen = Candidate(replace(place, config=config), load_module(place.module("mill")), plan)._expert_config
+        assert chosen.for_pairs(10**6) == chosen, "what is chosen is taken"
+        return chosen.learning_rate
+
+    batch = place.config.expert.batch_size
+    assert [rate(4 * batch), rate(16 * batch)] == [0.002, 0.001]
+    assert rate(16 * batch, learning_rate=0.003) == 0.003
 
 
 def test_a_good_update_is_promoted_and_comes_back(place: Workspace, take: Taken) -> None:
