@@ -240,6 +240,8 @@ def test_prefill_needs_a_pooling_that_it_can_do() -> None:
 def test_refinement_that_is_off_is_not_in_what_a_modules_key_is_made_of() -> None:
     off, on = (load_config(overrides=[f"generation.refine_steps={steps}"]).generation for steps in (0, 3))
     assert "refine_steps" not in off.model_dump() and on.model_dump()["refine_steps"] == 3
+    surer = load_config(overrides=["generation.refine_above=0"]).generation
+    assert "refine_above" not in on.model_dump() and surer.model_dump()["refine_above"] == 0
     assert off.under({"refine_steps": 2}).refine_steps == 2 and on.under({"temperature": 0.5}).refine_steps == 3
 
 

@@ -199,7 +199,9 @@ def test_refined_vectors_say_more_of_the_background(house: House, alloys: Path) 
     model = house.system(alloys)
     asked = [Question(str(n), q) for n, q in enumerate(QUESTIONS)]
     routes = [Route("alloys", {})] * len(asked)
-    plain, moved = (model.prepare(asked, routes, generation={"refine_steps": steps}) for steps in (0, 4))
+    plain, moved = (
+        model.prepare(asked, routes, generation={"refine_steps": steps, "refine_above": 0}) for steps in (0, 4)
+    )
     texts = [model.base.tokenizer.encode(item.background or "", add_special_tokens=False) for item in plain]
     assert all(texts) and [item.background for item in moved] == [item.background for item in plain]
     for before, after in zip(*(text_nll(model.base, prepared, texts) for prepared in (plain, moved)), strict=True):
@@ -208,13 +210,35 @@ def test_refined_vectors_say_more_of_the_background(house: House, alloys: Path) 
     assert all(item.added_tokens == 2 for item in moved)
     before = weights_checksum(model.base.model)
     with model.frozen():
-        together = model.answer_all(asked, domain="alloys", generation={"refine_steps": 4})
+        refining = {"refine_steps": 4, "refine_above": 0}
+        together = model.answer_all(asked, domain="alloys", generation=refining)
         for question, answer in zip(asked, together, strict=True):
-            (alone,) = model.answer_all([question], domain="alloys", generation={"refine_steps": 4})
+            (alone,) = model.answer_all([question], domain="alloys", generation=refining)
             assert alone.text == answer.text and alone.timings["refine"] > 0
     assert weights_checksum(model.base.model) == before
     general = [model.answer_all(asked[:2], domain=GENERAL, generation={"refine_steps": n})[0].text for n in (0, 4)]
     assert general[0] == general[1]
+
+
+def test_only_what_the_expert_is_sure_of_is_refined(house: House, alloys: Path) -> None:
+    model = house.system(alloys)
+    asked, routes = [Question(str(n), q) for n, q in enumerate(QUESTIONS)], [Route("alloys", {})] * len(QUESTIONS)
+
+    def vectors(**choices: float) -> tuple[list[torch.Tensor], list[float]]:
+        prepared = model.prepare(asked, routes, generation=choices)
+        return [p.vectors for p in prepared if p.vectors is not None], [
+            p.background_probability for p in prepared if p.background_probability is not None
+        ]
+
+    plain, sure = vectors()
+    assert len(set(sure)) > 1 and all(0 < p < 1 for p in sure)
+    border = sorted(sure)[len(sure) // 2]
+    moved, _ = vectors(refine_steps=2, refine_above=border)
+    for one, other, p in zip(plain, moved, sure, strict=True):
+        assert torch.equal(one, other) == (p < border)
+    answers = model.answer_all(asked, domain="alloys")
+    assert [a.background_probability for a in answers] == pytest.approx(sure)
+    assert model.answer(QUESTIONS[0], domain=GENERAL).background_probability is None
 
 
 def test_what_is_refined_towards_is_what_an_answer_may_say(house: House, alloys: Path) -> None:
@@ -222,15 +246,17 @@ def test_what_is_refined_towards_is_what_an_answer_may_say(house: House, alloys:
     tokenizer = house.models["base"].tokenizer
     base = house.system(alloys).base
     states = torch.zeros(2, 2, 32)
-    readings = [Reading(states, "zinc", 3), Reading(states, "zin", 4), Reading(states, "", 0)]
-    whole, cut, none = attached.said(readings, base, 8)
+    readings = [Reading(states, "zinc", 3, 0.9), Reading(states, "zin", 4, 0.8), Reading(states, "", 0, 1.0)]
+    answer = GenerationConfig(max_new_tokens=8)
+    whole, cut, none = attached.said(readings, base, answer)
     assert tokenizer.decode(whole[:4]) == "zinc" and len(whole) == 5, "with the end of the turn"
     assert tokenizer.decode(cut) == "zin", "the background was cut: no end"
     assert none == []
-    assert attached.said(readings, base, 2) == [whole[:2], cut[:2], []]
+    assert attached.said(readings, base, answer.under({"max_new_tokens": 2})) == [whole[:2], cut[:2], []]
+    assert attached.said(readings, base, answer.under({"refine_above": 0.85})) == [whole, [], []]
     prefill = replace(attached, readout=attached.readout.model_copy(update={"mode": "prefill"}))
     with pytest.raises(ConfigError, match="needs a background"):
-        prefill.said(readings, base, 8)
+        prefill.said(readings, base, answer)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "attention"])

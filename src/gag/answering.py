@@ -33,6 +33,7 @@ class Prepared:
     added_tokens: int = 0
     route: Route | None = None
     background: str | None = None
+    background_probability: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     passages: tuple[str, ...] = ()
     passage_scores: tuple[float, ...] = ()
@@ -91,6 +92,7 @@ def _answer(item: Prepared, completion: Completion, method: str) -> Answer:
         completion_tokens=len(completion.ids),
         timings={**timings, "total": sum(timings.values())},
         background=item.background,
+        background_probability=item.background_probability,
         passages=item.passages,
         passage_scores=item.passage_scores,
         dropped_passages=item.dropped_passages,

@@ -92,7 +92,8 @@ class Answer:
     for a method that adds text. `timings` are seconds by part; for a question answered in a batch, its share.
     `passages` are the ids of the retrieved passages that were used, best first, with their `passage_scores`;
     `dropped_passages` counts those that did not fit the base's context. `citations` are the quotes of a method that
-    quotes its passages, None of one that does not.
+    quotes its passages, None of one that does not. `background_probability` is the geometric mean of the probabilities
+    that the domain's expert gave the tokens of its background: how sure it was, from 0 to 1; None where it wrote none.
     """
 
     question_id: str
@@ -104,6 +105,7 @@ class Answer:
     completion_tokens: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
     background: str | None = None
+    background_probability: float | None = None
     passages: tuple[str, ...] = ()
     passage_scores: tuple[float, ...] = ()
     dropped_passages: int = 0

@@ -50,10 +50,11 @@ class Attached:
         """What the expert knows about each question."""
         return self.expert.read(questions, self.readout)
 
-    def said(self, readings: Sequence[Reading], base: Base, most: int) -> list[list[int]]:
-        """The backgrounds as the base would write them: at most so many tokens, and an end where there was one.
+    def said(self, readings: Sequence[Reading], base: Base, generation: GenerationConfig) -> list[list[int]]:
+        """The backgrounds as the base would write them: as long as an answer at most, with an end where there was one.
 
-        Raises ConfigError where the readout writes none.
+        Empty for one that the expert was less sure of than `refine_above`. Raises ConfigError where the readout writes
+        none.
         """
         if self.readout.mode != "generate":
             raise ConfigError(
@@ -63,9 +64,10 @@ class Attached:
             )
         out = []
         for reading in readings:
-            text = chat.encode_answer(reading.background, base.tokenizer) if reading.background else []
+            sure = reading.probability is not None and reading.probability >= generation.refine_above
+            text = chat.encode_answer(reading.background, base.tokenizer) if reading.background and sure else []
             ended = reading.tokens < self.readout.max_new_tokens
-            out.append((text if ended else text[:-1])[:most])
+            out.append((text if ended else text[:-1])[: generation.max_new_tokens])
         return out
 
     @torch.no_grad()
@@ -279,7 +281,7 @@ class GAG:
         prepared = injected(self.base, attached.prompts, questions, vectors, generation)
         if generation.refine_steps:
             started = time.perf_counter()
-            texts = attached.said(readings, self.base, generation.max_new_tokens)
+            texts = attached.said(readings, self.base, generation)
             vectors = refined(
                 self.base,
                 [item.prompt for item in prepared],
@@ -290,7 +292,13 @@ class GAG:
             )
             timings["refine"] = (time.perf_counter() - started) / len(questions)
         return [
-            replace(item, vectors=vector, background=reading.background, timings=timings)
+            replace(
+                item,
+                vectors=vector,
+                background=reading.background,
+                background_probability=reading.probability,
+                timings=timings,
+            )
             for item, vector, reading in zip(prepared, vectors, readings, strict=True)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -101,14 +102,20 @@ def test_choices_are_compared_with_the_first_on_the_same_questions(
 
 def test_differences_are_of_the_same_questions() -> None:
     _, test = made_facts(8)
-    first = [passing.Passed(q, "x", 1.0, 0.0, 4.0) for q in test]
-    better = [passing.Passed(q, "x", 1.0, float(n % 2), 3.0) for n, q in enumerate(test)]
+    first = [passing.Passed(q, "x", 1.0, 0.0, 4.0, 0.6) for q in test]
+    better = [passing.Passed(q, "x", 1.0, float(n % 2), 3.0, 0.6) for n, q in enumerate(test)]
     seen = [n % 2 for n, q in enumerate(test) if q.meta["projector"]]
     line = passing.against(better, first).splitlines()[0]
     assert line.startswith(f"seen - first: recall {sum(seen) / len(seen):+.3f} [")
     assert line.endswith("nll -1.000 [-1.000, -1.000]")
     assert f"{sum(seen) / len(seen):.2f}" in passing.table(better).splitlines()[1]
     assert len(passing.misses(first)) == len(test) and len(passing.misses(better)) == len(test) // 2
+    half = [dataclasses.replace(p, knew=float(n % 2), sure=0.4 + n % 2 * 0.5) for n, p in enumerate(better)]
+    rows = [line.split() for line in passing.certainty(half).splitlines()[1:]]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("0.00", str(len(test)), f"{(len(test) // 2) / len(test):.3f}"),
+        *((border, str(len(test) // 2), "1.000") for border in ("0.50", "0.70", "0.80", "0.90")),
+    ]
     assert passing.misses(first)[0].endswith(f"{test[0].meta['value']!r} became 'x'")
 
 

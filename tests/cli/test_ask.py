@@ -19,7 +19,8 @@ from gag.system import GAG
 
 Gag = Callable[..., Any]
 QUESTION = "what does adjuvant 3 bind?"
-FIELDS = ["text", "route", "scores", "knowledge_tokens", "prompt_tokens", "completion_tokens", "timings"]
+FIELDS = ["text", "route", "scores", "knowledge_tokens", "prompt_tokens", "completion_tokens"]
+FIELDS += ["background_probability", "timings"]
 
 
 def test_route_shows_every_score(built: Path, gag: Gag) -> None:
@@ -78,7 +79,7 @@ def test_background_and_answer_as_text(built: Path, gag: Gag) -> None:
     ran = gag("ask", QUESTION, "--show-background", "--domain", "adjuvant", cwd=built)
     row = gag("ask", QUESTION, "--show-background", "--domain", "adjuvant", "--json", cwd=built).json
     assert list(row) == [*FIELDS, "background"]
-    assert ran.out == f"Background: {row['background']}\n\n{row['text']}\n"
+    assert ran.out == f"Background ({row['background_probability']:.0%} sure): {row['background']}\n\n{row['text']}\n"
     assert "route adjuvant · 2 knowledge tokens among" in ran.err
 
 

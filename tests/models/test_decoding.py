@@ -117,8 +117,26 @@ def test_the_states_are_those_of_the_background_tokens(family: str) -> None:
         torch.testing.assert_close(row.states, expected_states(family, prompt, row.ids), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", [*FAMILIES, "gpt2"])
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+def test_log_probabilities_are_the_models_own_over_the_new_tokens_and_the_end(family: str, temperature: float) -> None:
+    stop = stops(family)
+    sampling = GenerationConfig(max_new_tokens=NEW, temperature=temperature, top_k=3)
+    options = DecodeOptions(sampling, stop, LAYERS, seeds=(1, 2, 3, 4))
+    rows = decode(model(family), left_padded(model(family), prompts()), options)
+    assert temperature or {row.finished for row in rows} == {True, False}
+    for prompt, row in zip(prompts(), rows, strict=True):
+        with torch.no_grad():
+            logits = model(family)(torch.tensor([[*prompt.ids, *row.ids]])).logits[0, len(prompt.ids) - 1 :]
+        likely = logits.log_softmax(-1)
+        wanted = float(sum(likely[i, token] for i, token in enumerate(row.ids)))
+        ends = [float(likely[-1, end]) for end in stop] if row.finished else [0.0]
+        assert any(abs(row.log_probability - wanted - end) < 1e-3 for end in ends)
+
+
 def assert_same(one: Decoded, other: Decoded) -> None:
     assert (one.ids, one.finished) == (other.ids, other.finished)
+    assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
     assert one.states is not None and other.states is not None
     torch.testing.assert_close(one.states, other.states, rtol=1e-4, atol=1e-4)
 
@@ -153,7 +171,7 @@ def test_without_layers_there_are_no_states_and_no_forward_more(monkeypatch: pyt
     )
     batch = left_padded(model("llama"), prompts())
     rows = decode(model("llama"), batch, greedy(layers=()))
-    assert all(row.states is None for row in rows)
+    assert all(row.states is None and row.log_probability == 0 for row in rows)
     assert len(counted) == NEW
     decode(model("llama"), batch, greedy())
     assert len(counted) == NEW + NEW + 1

@@ -40,6 +40,7 @@ def readout(mode: str = "generate", pooling: str = "last", slots: int = 1, **cho
 
 def assert_same(one: Reading, other: Reading) -> None:
     assert (one.background, one.tokens) == (other.background, other.tokens)
+    assert one.probability == (None if other.probability is None else pytest.approx(other.probability, rel=1e-4))
     torch.testing.assert_close(one.states, other.states, rtol=1e-4, atol=1e-4)
 
 
@@ -77,6 +78,9 @@ def test_states_are_those_of_the_background_that_is_shown(family: str) -> None:
     assert reading.background == held.tokenizer.decode(background, skip_special_tokens=True).strip()
     with torch.no_grad():
         hidden = held.model(ids[:, : prompt.shape[1] + len(background)], output_hidden_states=True).hidden_states
+        logits = held.model(ids).logits[0, prompt.shape[1] - 1 : -1].log_softmax(-1)
+    written = ids[0, prompt.shape[1] :]
+    assert reading.probability == pytest.approx(float(logits.gather(1, written[:, None]).mean().exp()), rel=1e-4)
     wanted = torch.stack([hidden[layer][0, -len(background) :] for layer in (-4, -1)], dim=1)
     torch.testing.assert_close(reading.states, wanted, rtol=1e-4, atol=1e-4)
     for pooling, slots in (("last", 1), ("mean", 1), ("segment_softmax", 3)):
@@ -93,7 +97,7 @@ def test_a_prefill_reads_the_prompts_end() -> None:
         hidden = held.model(torch.tensor([held.encode("Why?").ids]), output_hidden_states=True).hidden_states
     wanted = torch.stack([hidden[layer][0, -3:] for layer in (-4, -1)], dim=1)
     torch.testing.assert_close(reading.states, wanted, rtol=1e-4, atol=1e-4)
-    assert (reading.background, reading.tokens) == ("", 0)
+    assert (reading.background, reading.tokens, reading.probability) == ("", 0, None)
 
 
 def test_batches_come_longest_first() -> None:

@@ -55,7 +55,7 @@ def ask_once(model: GAG, question: str, asking: Asking) -> None:
         return
     base, item = found
     if live and item.completion is None:
-        _say_background(item.background, asking)
+        _say_background(item, asking)
         vectors = None if item.vectors is None else item.vectors.unsqueeze(0)
         _stream(base.stream(item.prompt, vectors, item.generation))
         _footer(_cost(item), started)
@@ -93,7 +93,7 @@ def _by_method(
 
 def answer_json(answer: Answer, *, background: bool) -> dict[str, Any]:
     """The fields of an answer as `gag ask --json` prints them."""
-    route = answer.route
+    route, likely = answer.route, answer.background_probability
     row: dict[str, Any] = {
         "text": answer.text,
         "route": route.name if route else None,
@@ -101,6 +101,7 @@ def answer_json(answer: Answer, *, background: bool) -> dict[str, Any]:
         "knowledge_tokens": answer.knowledge_tokens,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
+        "background_probability": None if likely is None else round(likely, 4),
         "timings": {part: round(seconds, 6) for part, seconds in answer.timings.items()},
     }
     if answer.passages or answer.dropped_passages:
@@ -118,7 +119,7 @@ def _say(answer: Answer, started: float, asking: Asking) -> None:
     if asking.as_json:
         write_json(answer_json(answer, background=asking.background))
         return
-    _say_background(answer.background, asking)
+    _say_background(answer, asking)
     write_text(answer.text)
     for citation in answer.citations or ():
         place = "in no passage that was given"
@@ -128,9 +129,10 @@ def _say(answer: Answer, started: float, asking: Asking) -> None:
     _footer(answer, started)
 
 
-def _say_background(background: str | None, asking: Asking) -> None:
+def _say_background(item: Answer | Prepared, asking: Asking) -> None:
     if asking.background:
-        write_text(f"Background: {background or '(none on this route)'}\n")
+        sure = "" if item.background_probability is None else f" ({item.background_probability:.0%} sure)"
+        write_text(f"Background{sure}: {item.background or '(none on this route)'}\n")
 
 
 def _stream(pieces: Iterator[str]) -> None:

@@ -133,7 +133,7 @@ class ProjectorConfig(Section):
 class GenerationConfig(Section):
     """How the base writes its answer."""
 
-    later = ("refine_steps",)
+    later = ("refine_steps", "refine_above")
 
     max_new_tokens: int = Field(128, ge=1, description="Longest answer, in tokens.")
     temperature: float = Field(0.0, ge=0, description="0 decodes greedily.")
@@ -144,6 +144,13 @@ class GenerationConfig(Section):
         ge=0,
         description="Gradient steps, at most, that move a question's injected vectors until the base would say the "
         "expert's background, before it answers; no weight changes. For gag and what builds on it. 0 is none.",
+    )
+    refine_above: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="Only backgrounds that the expert was as sure of are refined towards (background_probability of an "
+        "answer: the geometric mean of its tokens' probabilities). 0 takes every one.",
     )
 
     def under(self, asked: GenerationChoice) -> GenerationConfig:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 class Section(BaseModel):
     """A frozen part of the configuration.
 
-    Keys in `later` were added when there were users already. They are not written out while they are off (false, zero,
-    empty), so that what was made before there could be any keeps the key of its step.
+    Keys in `later` were added when there were users already. They are not written out while they have their default,
+    which does what was done before them, so that what was made then keeps the key of its step.
     """
 
     model_config = ConfigDict(
@@ -20,6 +20,7 @@ class Section(BaseModel):
     later: ClassVar[tuple[str, ...]] = ()
 
     @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         tree: dict[str, Any] = handler(self)
-        return {key: value for key, value in tree.items() if key not in self.later or getattr(self, key)}
+        defaults = {key: type(self).model_fields[key].default for key in self.later}
+        return {k: value for k, value in tree.items() if k not in defaults or getattr(self, k) != defaults[k]}

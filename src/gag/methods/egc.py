@@ -48,6 +48,7 @@ class GeneratedContext:
                     generation=self.generation,
                     added_tokens=len(prompt.ids) - len(bare.ids),
                     background=reading.background,
+                    background_probability=reading.probability,
                     timings={"background": seconds},
                 )
             )

@@ -39,12 +39,14 @@ class Decoded:
     """One prompt's new tokens (the end-of-turn token left out) and, where asked for, their states.
 
     `states` is [tokens, layers, d]: the hidden state of each background token, so the last one is the state that
-    predicts the end, or of the T-th token. An empty text has the state of the prompt's last position.
+    predicts the end, or of the T-th token. An empty text has the state of the prompt's last position. `log_probability`
+    is the sum over all new tokens, the end of turn included, under the model itself, whatever the sampling was.
     """
 
     ids: list[int] = field(default_factory=list)
     states: Tensor | None = None
     finished: bool = False
+    log_probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def decode(model: PreTrainedModel, batch: Batch, options: DecodeOptions) -> list
     """All texts of a batch, in the batch's order."""
     rows = [Decoded() for _ in range(len(batch.mask))]
     states: list[list[Tensor]] = [[] for _ in rows]
-    for active, tokens, hidden in _steps(model, batch, options):
+    for active, tokens, hidden, likely in _steps(model, batch, options):
         for position, row in enumerate(active):
+            if likely is not None:
+                rows[row].log_probability += likely[position]
             if hidden is not None and (rows[row].ids or tokens is None or tokens[position] in options.stop):
                 states[row].append(hidden[position])
             if tokens is None:
@@ -88,7 +92,7 @@ def decode(model: PreTrainedModel, batch: Batch, options: DecodeOptions) -> list
 @torch.no_grad()
 def decode_stream(model: PreTrainedModel, batch: Batch, options: DecodeOptions) -> Iterator[int]:
     """The new token ids of a batch of one prompt, each as soon as it is known."""
-    for _, tokens, _ in _steps(model, batch, options):
+    for _, tokens, _, _ in _steps(model, batch, options):
         if tokens is None or tokens[0] in options.stop:
             return
         yield tokens[0]
@@ -240,10 +244,11 @@ def roomy_cache(model: PreTrainedModel, room: int) -> DynamicCache:
 
 def _steps(
     model: PreTrainedModel, batch: Batch, options: DecodeOptions
-) -> Iterator[tuple[list[int], list[int] | None, Tensor | None]]:
-    """After each forward: rows still decoding, their new tokens, and the states [rows, layers, d] that gave them.
+) -> Iterator[tuple[list[int], list[int] | None, Tensor | None, list[float] | None]]:
+    """After each forward: rows still decoding, their new tokens, the states [rows, layers, d] and log p of these.
 
-    The forward after the T-th token has no new token (None): it is run only where states are wanted.
+    The forward after the T-th token has no new token (None): it is run only where states are wanted. Without states
+    wanted there is no log p either: an answer costs nothing more than itself.
     """
     count, hidden = options.sampling.max_new_tokens, bool(options.layers)
     cache = roomy_cache(model, count)
@@ -257,11 +262,12 @@ def _steps(
         out = forward(model, embeddings, mask, cache=cache, hidden=hidden, logits_to_keep=1)
         states = torch.stack([out.hidden_states[i][:, -1] for i in options.layers], dim=1) if hidden else None
         if step == count:
-            yield active, None, states
+            yield active, None, states, None
             return
-        chosen = _choose(out.logits[:, -1], options.sampling, [samplers[row] for row in active] if samplers else [])
+        logits = out.logits[:, -1]
+        chosen = _choose(logits, options.sampling, [samplers[row] for row in active] if samplers else [])
         tokens = chosen.tolist()
-        yield active, tokens, states
+        yield active, tokens, states, _log_probabilities(logits, chosen) if hidden else None
         alive = [i for i, token in enumerate(tokens) if token not in options.stop]
         if not alive:
             return
@@ -271,6 +277,12 @@ def _steps(
             cache.batch_select_indices(keep)
         embeddings = table(chosen.unsqueeze(1))
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+
+
+def _log_probabilities(logits: Tensor, tokens: Tensor) -> list[float]:
+    """log p of a token a row [rows, V]."""
+    found: list[float] = logits.float().log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).tolist()
+    return found
 
 
 def _samplers(options: DecodeOptions) -> list[torch.Generator]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,16 @@ from gag.prompts import Prompts
 
 @dataclass(frozen=True)
 class Reading:
-    """What the expert knows about one question: states [slots, layers, d] ([tokens, layers, d] unpooled) and text."""
+    """What the expert knows about one question: states [slots, layers, d] ([tokens, layers, d] unpooled) and text.
+
+    `probability` is the geometric mean of what the expert gave the background's tokens, its end included; None where it
+    decoded none.
+    """
 
     states: Tensor
     background: str
     tokens: int
+    probability: float | None = None
 
 
 class Expert:
@@ -114,6 +120,7 @@ class Expert:
                 pool(row.states, config).cpu() if row.states is not None else torch.empty(0),
                 str(self.tokenizer.decode(row.ids, skip_special_tokens=True)).strip(),
                 len(row.ids),
+                math.exp(row.log_probability / (len(row.ids) + row.finished)),
             )
             for row in rows
         ]
