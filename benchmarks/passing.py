@@ -33,17 +33,13 @@ from gag.workspace import open_workspace
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """One test question and GAG's answer; `knew`: the background holds the value (0 or 1), `said`: the answer does.
-
-    `sure` is the background's probability.
-    """
+    """One test question and GAG's answer; `knew`: the background holds the value (0 or 1), `said`: the answer does."""
 
     question: Question
     text: str
     knew: float
     said: float
     nll: float
-    sure: float
 
 
 def a_number(question: Question) -> bool:
@@ -57,9 +53,6 @@ KINDS: dict[str, Callable[[Question], bool]] = {
     ", words": lambda q: not a_number(q),
 }
 """What values are made of decides how hard it is to pass them on."""
-
-
-SURE = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices = [*options.set, *shlex.split(variant)]
         found = [answer for domain in options.domain for answer in passed(options.workspace, domain, choices)]
         print(f"\n{', '.join(options.domain)}: {' '.join(choices) or 'as the workspace says'}")
-        print(table(found), certainty(found), sep="\n\n", flush=True)
+        print(table(found), flush=True)
         if options.misses:
             print(*misses(found), sep="\n", flush=True)
         if first:
@@ -98,8 +91,7 @@ def passed(folder: Path, domain: str, choices: Sequence[str]) -> list[Passed]:
     found = evaluate(method, asked, ("nll", "fact_recall"))
     knew = [fact_recall(a.background or "", q.meta["value"]) for a, q in zip(found.answers, asked, strict=True)]
     texts = [answer.text for answer in found.answers]
-    sure = [answer.background_probability or 0.0 for answer in found.answers]
-    rows = zip(asked, texts, knew, found.values["fact_recall"], found.values["nll"], sure, strict=True)
+    rows = zip(asked, texts, knew, found.values["fact_recall"], found.values["nll"], strict=True)
     return [Passed(*row) for row in rows]
 
 
@@ -118,17 +110,6 @@ def table(found: Sequence[Passed]) -> str:
             lines.append(
                 f"{name:15} {len(part):4} {expert:8.3f} {recall:>24} {said.mean / max(expert, 1e-9):7.2f} {nll:7.3f}"
             )
-    return "\n".join(lines)
-
-
-def certainty(found: Sequence[Passed]) -> str:
-    """Of the backgrounds that the expert was at least so sure of: their number, and which share holds the value."""
-    lines = [f"{'sure of':>8} {'n':>4} {'right':>24}"]
-    for border in (0.0, *SURE):
-        part = [p.knew for p in found if p.sure >= border]
-        if part:
-            right = mean_interval(part)
-            lines.append(f"{border:8.2f} {len(part):4} {f'{right.mean:.3f} [{right.low:.3f}, {right.high:.3f}]':>24}")
     return "\n".join(lines)
 
 

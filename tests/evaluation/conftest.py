@@ -125,7 +125,8 @@ def _evaluated(dice: random.Random, method: str, questions: list[Question], numb
         route = Route(q.domain or GENERAL, {}) if method == "gag" else None
         said = Answer(q.id, text, method, route, 60 + tokens, tokens, 12, {"total": 0.2 + tokens / 900})
         background = f"Sample {i} is about {q.answers[0]}." if method in ("egc", "gag") else None
-        said = Answer(**{**said.__dict__, "background": background})
+        sure = 0.83 if method == "gag" else None
+        said = Answer(**{**said.__dict__, "background": background, "background_probability": sure})
         outcomes.append(Outcome(q, said, nll=4 - 3 * SKILL.get(method, 0.6) + dice.random()))
     metrics = ["nll", "token_f1", "contains"] if questions[0].domain else ["exact_match", "contains"]
     metrics += ["fact_recall"] if questions[0].domain == "adjuvant" else []

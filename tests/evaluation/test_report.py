@@ -72,6 +72,14 @@ def test_what_users_wrote_stays_text(page: str, evil: str) -> None:
     assert "tiny &lt;model&gt;" in page
 
 
+def test_every_background_is_there_and_how_sure_the_expert_was(page: str) -> None:
+    data = json.loads(Tags(page).data)
+    gag, egc = (data["methods"].index(name) for name in ("gag", "egc"))
+    answers = [answer for question in data["questions"] for answer in question["a"]]
+    assert {answer.get("u") for answer in answers if answer["m"] == gag and "b" in answer} == {"83%"}
+    assert all("b" in answer and "u" not in answer for answer in answers if answer["m"] == egc)
+
+
 def test_nothing_is_asked_of_a_network(page: str) -> None:
     tags = Tags(page)
     for _, attrs in tags.seen:

@@ -198,6 +198,8 @@ def _answer(result: Evaluated, i: int, method: int) -> dict[str, Any]:
         out["o"] = said.route.name
     if said.background:
         out["b"] = said.background
+    if said.background_probability is not None:
+        out["u"] = f"{said.background_probability:.0%}"
     return out
 
 

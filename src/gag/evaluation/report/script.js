@@ -91,7 +91,7 @@
       all.onclick = () => { said.classList.remove("long"); all.remove(); };
       const line = el("div", "said"); line.append(all); row.append(el("div"), line);
     }
-    const about = [a.o ? "Route: " + a.o : "", a.x || "", a.b ? "Background written by the expert: " + a.b : ""];
+    const about = [a.o ? "Route: " + a.o : "", a.x || "", a.b ? "Background written by the expert" + (a.u ? " (" + a.u + " sure): " : ": ") + a.b : ""];
     if (about.some(Boolean)) {
       const details = el("details");
       details.append(el("summary", "", "scores" + (a.o ? ", route" : "") + (a.b ? ", background" : "")));
