@@ -13,13 +13,16 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from gag.answering import Prepared, gold_nll
+from gag.answering import gold_nll, injected
+from gag.build_models import BuildModels
 from gag.config import DomainConfig, load_config
 from gag.evaluation.agreement import general_agreement
 from gag.evaluation.bertscore import BertScore
@@ -30,10 +33,12 @@ from gag.methods.base import ClosedBook
 from gag.methods.constant import Constant
 from gag.methods.egc import GeneratedContext
 from gag.methods.gag import Injected
-from gag.methods.method import BaseBacked
+from gag.methods.method import BaseBacked, Preparing
+from gag.models.base import Base
 from gag.models.loading import load_encoder
 from gag.models.projector import ConstantToken, Projector, ProjectorShape
 from gag.pipeline import Build
+from gag.prompts import Prompts
 from gag.records import Question, read_questions, write_jsonl
 from gag.sources import Sources
 from gag.steps import PROJECTOR_FILE
@@ -102,7 +107,7 @@ def comparison(workspace: Workspace, options: argparse.Namespace) -> list[Row]:
             module = model.domains[name].module
             token = ConstantToken(module.readout.slots, model.base.table.weight)
             token.load_state_dict(load_file(constants[name] / PROJECTOR_FILE))
-            methods = [
+            methods: list[Preparing] = [
                 ClosedBook(model.base, model.general, module.generation),
                 Constant(model.base, module.prompts, token, module.generation),
                 GeneratedContext(model, name),
@@ -134,53 +139,56 @@ def ablations(workspace: Workspace, data: Path, limit: int | None) -> list[Row]:
     readout = config.readout.model_copy(update={"layers": LAYERS, "pooling": "last", "slots": 1})
     projector = config.projector.model_copy(update={"kind": "mlp"})
     config = config.model_copy(update={"readout": readout, "projector": projector})
+    place = Workspace(workspace.root, config)
+    models = BuildModels(place, _progress)
+    trial = _Trial(place, models.base, place.prompts(name), training, questions)
     rows = []
     for label, source in (("trained expert", None), ("untrained expert", config.models.expert.source)):
-        build = Build(Workspace(workspace.root, config), name, Sources(expert=source), on_progress=_progress)
+        build = Build(place, name, Sources(expert=source), on_progress=_progress, base=models.base)
         expert = build.expert()
         store = build.states(expert)
-        model = build._expert_model(expert)
-        test_states = [r.states for r in model.read([q.question for q in questions], readout)]
         train_states = store.load([q.question for q in training])
-        layers = LAYERS if source is None else (-4,)
-        for layer in layers:
+        reader = models.expert(expert, trial.prompts)
+        test_states = [reading.states for reading in reader.read([q.question for q in questions], readout)]
+        for layer in LAYERS if source is None else (-4,):
             position = LAYERS.index(layer)
-            row = _one_layer(build, label, layer, [s[:, [position]] for s in train_states], training,
-                             [s[:, [position]] for s in test_states], questions)  # fmt: skip
+            learnt, asked = ([s[:, [position]] for s in states] for states in (train_states, test_states))
+            row = trial.layer(label, layer, learnt, asked)
             rows += row
             _say(f"{label} layer {layer}: nll {row[0].value:.3f}")
     return rows
 
 
-def _one_layer(
-    build: Build,
-    label: str,
-    layer: int,
-    train_states: list[torch.Tensor],
-    training: Sequence[Question],
-    test_states: list[torch.Tensor],
-    questions: Sequence[Question],
-) -> list[Row]:
-    config, base, prompts = build.workspace.config, build._base, build._prompts
-    torch.manual_seed(config.alignment.seed)
-    module = Projector(config.projector, ProjectorShape(train_states[0].shape[-1], base.hidden_size, 1, 1))
-    module.initialise(torch.cat(train_states), base.table.weight)
-    rows = []
-    for stage in ("untrained projector", "") if layer == -4 else ("",):
-        if not stage:
-            examples = alignment_examples(base, prompts, training, train_states, 1, config.alignment)
-            folder = build.workspace.root / "ablations" / f"{label.split()[0]}{layer}"
-            module.load_state_dict(Alignment(base, module, config.alignment, folder).train(examples).tensors)
-        with torch.no_grad():
-            vectors = module.eval()(torch.stack(test_states))
-        prepared = [
-            Prepared(q, base.encode(prompts.domain(q.question, 1)), config.generation, vector)
-            for q, vector in zip(questions, vectors, strict=True)
-        ]
-        losses = gold_nll(base, prepared, longest=LONGEST)
-        method = ", ".join(part for part in (label, f"layer {layer}", stage) if part)
-        rows.append(Row.from_interval(method, "materials", "nll", mean_interval(losses)))
-    return rows[::-1]
+@dataclass(frozen=True)
+class _Trial:
+    """What is the same for every layer."""
+
+    workspace: Workspace
+    base: Base
+    prompts: Prompts
+    training: Sequence[Question]
+    questions: Sequence[Question]
+
+    def layer(
+        self, label: str, layer: int, train_states: list[torch.Tensor], test_states: list[torch.Tensor]
+    ) -> list[Row]:
+        """A projector of one layer's last states [1, 1, d]: trained, and at -4 as it is before."""
+        config, base, asked = self.workspace.config, self.base, self.questions
+        torch.manual_seed(config.alignment.seed)
+        module = Projector(config.projector, ProjectorShape(train_states[0].shape[-1], base.hidden_size, 1, 1))
+        module.initialise(train_states, base.table.weight)
+        rows = []
+        for stage in ("untrained projector", "") if layer == -4 else ("",):
+            if not stage:
+                examples = alignment_examples(base, self.prompts, self.training, train_states, 1, config.alignment)
+                folder = self.workspace.root / "ablations" / f"{label.split()[0]}{layer}"
+                module.load_state_dict(Alignment(base, module, config.alignment, folder).train(examples).tensors)
+            with torch.no_grad():
+                vectors = module.eval()(torch.stack(test_states))
+            losses = gold_nll(base, injected(base, self.prompts, asked, vectors, config.generation), longest=LONGEST)
+            method = ", ".join(part for part in (label, f"layer {layer}", stage) if part)
+            rows.append(Row.from_interval(method, "materials", "nll", mean_interval(losses)))
+        return rows[::-1]
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:
@@ -207,11 +215,19 @@ def _differences(domain: str, results: dict[str, Evaluated]) -> list[Row]:
     rows = []
     for metric in ("nll", "token_f1", "rouge_l", "bertscore"):
         for one, other in pairs:
-            interval = results[one].difference(results[other], metric)
-            rows.append(Row.from_interval(f"{one} - {other}", f"{domain} (paired differences)", metric, interval))
+            rows += _difference(f"{domain} (paired differences)", results[one], results[other], metric)
     routed = [float(a.route is not None and a.route.name == domain) for a in results["gag"].answers]
     rows.append(Row.from_interval("gag", f"{domain} routing", "routing_accuracy", mean_interval(routed)))
     return rows
+
+
+def _difference(domain: str, one: Evaluated, other: Evaluated, metric: str) -> list[Row]:
+    interval = one.difference(other, metric)
+    return [] if interval is None else [Row.from_interval(f"{one.method} - {other.method}", domain, metric, interval)]
+
+
+def _both(gag: BaseBacked, base: BaseBacked) -> tuple[BaseBacked, BaseBacked]:
+    return gag, base
 
 
 def _general(model: GAG, data: Path, limit: int | None) -> list[Row]:
@@ -224,8 +240,8 @@ def _general(model: GAG, data: Path, limit: int | None) -> list[Row]:
         alone = evaluate(base, questions, ("exact_match", "contains"))
         mine = evaluate(gag, questions, ("exact_match", "contains"))
         rows += alone.rows(f"general: {name}") + mine.rows(f"general: {name}")
-        rows.append(Row.from_interval("gag - base", f"general: {name}", "contains", mine.difference(alone, "contains")))
-        found = general_agreement(questions, mine.answers, alone.answers, lambda gag=gag, base=base: (gag, base))
+        rows += _difference(f"general: {name}", mine, alone, "contains")
+        found = general_agreement(questions, mine.answers, alone.answers, partial(_both, gag, base))
         routed = [float(i in found.stayed) for i in range(len(questions))]
         same = [float(i in found.same) for i in found.stayed]
         rows.append(Row.from_interval("gag", f"general: {name}", "routed_general", mean_interval(routed)))

@@ -269,7 +269,8 @@ def mean(values: object) -> float:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors along the last dimension, of length one."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    shortened: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return shortened
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from gag.models.loading import load_encoder
 from gag.routing.encoder import Encoder
 from gag.routing.prototypes import general_questions
 from gag.routing.router import Router
+
+_Given = TypeVar("_Given")
 
 PROTOTYPES = 32
 FEW, MANY = 6, 1000
@@ -54,10 +57,10 @@ def forward_rows(encoder: Encoder, questions: Sequence[str], rounds: int) -> lis
             router = Router(encoder, random_banks(routes, encoder.dimension))
             forward, encode, match, whole = medians(
                 rounds,
-                lambda turn, tokens=tokens: encoder.texts.states(tokens),
-                lambda turn, asked=asked: encoder.encode(asked),
-                lambda turn, router=router, embeddings=embeddings: router.route_embeddings(embeddings),
-                lambda turn, router=router, asked=asked: router.route(asked),
+                each_turn(encoder.texts.states, tokens),
+                each_turn(encoder.encode, asked),
+                each_turn(router.route_embeddings, embeddings),
+                each_turn(router.route, asked),
             )
             case = f"{count} question{'s' * (count > 1)}, {routes} routes"
             rows += [
@@ -83,8 +86,8 @@ def matching_rows(encoder: Encoder, rounds: int) -> list[Row]:
     (single, single_route), (batch, batch_route) = (
         medians(
             rounds,
-            lambda turn, asked=asked: router.match(asked),
-            lambda turn, asked=asked: router.route_embeddings(asked),
+            each_turn(router.match, asked),
+            each_turn(router.route_embeddings, asked),
         )
         for asked in (one, many)
     )
@@ -96,6 +99,11 @@ def matching_rows(encoder: Encoder, rounds: int) -> list[Row]:
         row(f"{each}, scores", 1000 * batch / BATCH, "ms", at_most=0.2),
         row(f"{each}, routes and scores", 1000 * batch_route / BATCH, "ms", at_most=0.2),
     ]
+
+
+def each_turn(work: Callable[[_Given], object], given: _Given) -> Callable[[int], object]:
+    """Work on the same every turn."""
+    return lambda turn: work(given)
 
 
 def medians(rounds: int, *calls: Callable[[int], object]) -> list[float]:
