@@ -51,9 +51,7 @@ def rows(
     return {(row["method"], row["domain"], row["metric"]): row["value"] for row in found}
 
 
-def test_both_domains(
-    place: Path, data: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_domains(place: Path, data: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found = rows(place, data, tiny, monkeypatch)
     for name in real_data.DOMAINS:
         for method in ("base", "constant", "egc", "gag-oracle", "gag"):
