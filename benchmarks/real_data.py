@@ -52,7 +52,7 @@ DOMAINS = {
 }
 GENERAL_FILES = ("nq_open", "webquestions", "freebaseqa", "hotpotqa")
 METRICS = ("nll", "token_f1", "rouge_l", "added_tokens", "seconds")
-LAYERS = (-1, -2, -4, -6, -8, -12, -16, -20, -24)
+LAYERS = (-1, -4, -12, -20, -28)
 LONGEST = 64
 SETTINGS = (
     "expert.max_length=160",
