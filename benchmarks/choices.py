@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gag.config import overridden
@@ -39,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="choices of the workspace")
     parser.add_argument("--variant", action="append", required=True, metavar="CHOICES", help="keys of generation")
     options = parser.parse_args(arguments)
-    questions = spread(read_questions(options.questions, require_answers=True), options.limit)
+    questions = [
+        replace(question, domain=options.domain)
+        for question in spread(read_questions(options.questions, require_answers=True), options.limit)
+    ]
     workspace = open_workspace(options.workspace, overrides=options.set)
     system = Shelf(workspace).system
     first: Evaluated | None = None

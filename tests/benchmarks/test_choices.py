@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks import choices, scaling
 from gag.errors import ConfigError
 from gag.evaluation.runner import Evaluated
 from gag.pipeline import Build
-from gag.records import Answer, Question
+from gag.records import Answer, Question, write_jsonl
 from gag.workspace import open_workspace
 
 QUESTIONS = tuple(Question(str(n), f"What is {n}?", ("x",)) for n in range(4))
@@ -51,8 +52,10 @@ def test_only_how_a_module_answers_is_chosen() -> None:
 def test_variants_of_one_module(place: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     scaling.write_workspace(place, [8], tiny)
     Build(open_workspace(place), "facts-8").run(Build.module)
+    rows = [json.loads(line) for line in (place / "data" / "facts-8" / "test.jsonl").read_text("utf-8").splitlines()]
+    write_jsonl(place / "asked.jsonl", [{**row, "domain": None} for row in rows])  # of public sets, none has one
     asked = ["--workspace", str(place), "--domain", "facts-8", "--limit", "4", "--metrics", "nll,fact_recall"]
-    asked += ["--questions", str(place / "data" / "facts-8" / "test.jsonl")]
+    asked += ["--questions", str(place / "asked.jsonl")]
     plain, moved = "generation.refine_steps=0", "generation.refine_steps=9 generation.refine_above=0"
     choices.main([*asked, "--variant", plain, "--variant", moved, "--variant", plain])
     shown = capsys.readouterr().out
