@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from gag.config import overridden
+from gag.config import load_config, overridden
+from gag.corpus.synthesis.splits import for_testing
 from gag.errors import ConfigError
 from gag.evaluation.runner import Evaluated, evaluate
-from gag.evaluation.statistics import Interval, mean_interval, paired_difference
 from gag.methods.shelf import Shelf
 from gag.records import Question, read_questions, spread
 from gag.workspace import open_workspace
@@ -40,10 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="choices of the workspace")
     parser.add_argument("--variant", action="append", required=True, metavar="CHOICES", help="keys of generation")
     options = parser.parse_args(arguments)
-    questions = [
-        replace(question, domain=options.domain)
-        for question in spread(read_questions(options.questions, require_answers=True), options.limit)
-    ]
+    kept = spread(for_testing(read_questions(options.questions, require_answers=True)), options.limit)
+    questions = [replace(question, domain=question.domain or options.domain) for question in kept]
     workspace = open_workspace(options.workspace, overrides=options.set)
     system = Shelf(workspace).system
     first: Evaluated | None = None
@@ -63,6 +62,7 @@ def chosen(variant: str) -> dict[str, object]:
     others = [choice for choice in choices if not choice.startswith("generation.")]
     if others:
         raise ConfigError(f"{others[0]} is no choice of how a module answers.", "Name keys of generation alone.")
+    load_config(overrides=choices)  # refused in words
     return overridden(choices, "generation")
 
 
@@ -74,27 +74,35 @@ def asked(shelf: Shelf, method: str, domain: str, questions: Sequence[Question],
 
 def table(found: Evaluated) -> str:
     """A row over all questions, and one for each border of the expert's certainty."""
-    sure = [answer.background_probability for answer in found.answers]
-    rows = [["sure of", "n", *found.values]]
+    sure = {q.id: a.background_probability for q, a in zip(found.questions, found.answers, strict=True)}
+    lines = [["sure of", "n", *found.values]]
     for border in (None, *SURE):
-        kept = [i for i, p in enumerate(sure) if border is None or (p is not None and p >= border)]
-        if kept:
-            means = [_shown(mean_interval([values[i] for i in kept])) for values in found.values.values()]
-            rows.append(["any" if border is None else f"{border:.2f}", str(len(kept)), *means])
-    return _lines(rows)
+        kept = {name for name, p in sure.items() if border is None or (p is not None and p >= border)}
+        rows = {row.metric: row for row in found.rows("", only=partial(_among, kept))}
+        shown = [_shown(rows[m].value, rows[m].ci_low, rows[m].ci_high) if m in rows else "" for m in found.values]
+        lines.append(["any" if border is None else f"{border:.2f}", str(len(kept)), *shown])
+    return _lines(lines)
 
 
 def against(found: Evaluated, first: Evaluated) -> str:
     """The paired differences from the first variant, a line a metric."""
-    rows = [
-        [f"{metric} - first", _shown(paired_difference(values, first.values[metric]), sign="+")]
-        for metric, values in found.values.items()
-    ]
-    return _lines(rows)
+    differences = {metric: found.difference(first, metric) for metric in found.values}
+    return _lines(
+        [
+            [f"{metric} - first", _shown(change.mean, change.low, change.high, sign="+")]
+            for metric, change in differences.items()
+            if change is not None
+        ]
+    )
 
 
-def _shown(value: Interval, sign: str = "") -> str:
-    return f"{value.mean:{sign}.3f} [{value.low:{sign}.3f}, {value.high:{sign}.3f}]"
+def _among(names: Collection[str], question: Question) -> bool:
+    return question.id in names
+
+
+def _shown(mean: float, low: float | None, high: float | None, sign: str = "") -> str:
+    ends = "" if low is None or high is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{mean:{sign}.3f}{ends}"
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

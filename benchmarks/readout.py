@@ -71,6 +71,11 @@ def endless(expert: Expert) -> Expert:
     return expert
 
 
+def read(expert: Expert, questions: Sequence[str], config: ReadoutConfig) -> list[Reading]:
+    """As a build's step `states` reads them."""
+    return [reading for _, batch in expert.read_batches(questions, config) for reading in batch]
+
+
 def readout_rows(expert: Expert, questions: Sequence[str], plan: Plan, described: dict[str, Any]) -> list[Row]:
     """Seconds a question of each way, their ratios, and what the batch needs of the machine."""
     device = expert.model.device
@@ -78,12 +83,12 @@ def readout_rows(expert: Expert, questions: Sequence[str], plan: Plan, described
     few, fewer = spread(expert, questions, plan.cached), spread(expert, questions, plan.uncached)
     batch, cached, uncached = alternating(
         plan.rounds,
-        lambda turn: checked(expert.read(questions, config), plan.tokens),
+        lambda turn: checked(read(expert, questions, config), plan.tokens),
         lambda turn: one_at_a_time(expert, few, plan.tokens, use_cache=True),
         lambda turn: one_at_a_time(expert, fewer, plan.tokens, use_cache=False),
         device=device,
     )
-    memory = allocated_peak(lambda: expert.read(questions, config), device)
+    memory = allocated_peak(lambda: read(expert, questions, config), device)
     together = [seconds / len(questions) for seconds in batch]
     slow = [seconds / plan.cached for seconds in cached]
     slower = [seconds / plan.uncached for seconds in uncached]

@@ -1,6 +1,6 @@
 """Two real domains end to end: medicine (MedQuAD) and materials (ChemLit-QA), every method, with intervals.
 
-    python benchmarks/real_data.py --data DATA --out runs/real [--domains materials] [--ablations]
+    python -m benchmarks.real_data --data DATA --out runs/real [--domains materials] [--ablations]
 
 Builds both domains through the pipeline (resumable: the same command goes on), evaluates base, constant, egc,
 gag-oracle and gag on the test files and on general questions, prints Markdown and writes real_data.json. Answers are
@@ -184,7 +184,7 @@ class _Trial:
                 folder = self.workspace.root / "ablations" / f"{label.split()[0]}{layer}"
                 module.load_state_dict(Alignment(base, module, config.alignment, folder).train(examples).tensors)
             with torch.no_grad():
-                vectors = module.eval()(torch.stack(test_states))
+                vectors = module.eval().to(base.device)(torch.stack(test_states).to(base.device))
             losses = gold_nll(base, injected(base, self.prompts, asked, vectors, config.generation), longest=LONGEST)
             method = ", ".join(part for part in (label, f"layer {layer}", stage) if part)
             rows.append(Row.from_interval(method, "materials", "nll", mean_interval(losses)))

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gag.config import (
+    WHOLE,
     AlignmentConfig,
     Config,
+    DomainConfig,
     ExpertConfig,
     GenerationConfig,
     check_domain_name,
@@ -232,16 +234,20 @@ def test_wrong_values_are_refused_with_their_key(override: str, expected: str) -
 def test_prefill_needs_a_pooling_that_it_can_do() -> None:
     assert "pooling must be last or none" in refused("readout.mode=prefill", "readout.pooling=mean")
     assert load_config(overrides=["readout.mode=prefill", "readout.slots=4"]).readout.slots == 4
-    assert "generation.refine_steps needs readout.mode generate" in refused(
-        "readout.mode=prefill", "generation.refine_steps=3"
-    )
+    wanted = "generation.refine_steps needs readout.mode generate (with another, set it to 0)"
+    assert wanted in refused("readout.mode=prefill", "generation.refine_steps=3")
 
 
 def test_refinement_that_is_off_is_not_in_what_a_modules_key_is_made_of() -> None:
     off, on = (load_config(overrides=[f"generation.refine_steps={steps}"]).generation for steps in (0, 3))
     assert "refine_steps" not in off.model_dump() and on.model_dump()["refine_steps"] == 3
-    surer = load_config(overrides=["generation.refine_above=0"]).generation
-    assert "refine_above" not in on.model_dump() and surer.model_dump()["refine_above"] == 0
+    assert "refine_above" not in off.model_dump() and on.model_dump()["refine_above"] == 0.7
+    surer = load_config(overrides=["generation.refine_above=0"])
+    assert "refine_above" not in surer.generation.model_dump()
+    assert surer.generation.model_dump(context=WHOLE)["refine_above"] == 0
+    assert surer.generation.under({"refine_steps": 2}).refine_above == 0
+    domain = {"alloys": DomainConfig(settings={"generation": {"refine_steps": 2}})}
+    assert surer.model_copy(update={"domains": domain}).of("alloys").generation.refine_above == 0
     assert off.under({"refine_steps": 2}).refine_steps == 2 and on.under({"temperature": 0.5}).refine_steps == 3
 
 

@@ -18,6 +18,7 @@ from gag.domain import DomainModule, ModelReference, check_base, check_encoder, 
 from gag.errors import ConfigError, DomainError, GagError
 from gag.models import chat
 from gag.models.base import Base
+from gag.models.chat import EncodedPrompt
 from gag.models.expert import Expert, Reading
 from gag.models.experts import ExpertPool
 from gag.models.fingerprint import frozen
@@ -69,6 +70,22 @@ class Attached:
             ended = reading.tokens < self.readout.max_new_tokens
             out.append((text if ended else text[:-1])[: generation.max_new_tokens])
         return out
+
+    def refined(
+        self,
+        base: Base,
+        prompts: Sequence[EncodedPrompt],
+        readings: Sequence[Reading],
+        vectors: Tensor,
+        generation: GenerationConfig,
+        *,
+        batch_size: int = 32,
+    ) -> Tensor:
+        """The vectors [questions, slots, d_base] refined under the prompts they fill, where `generation` says so."""
+        if not generation.refine_steps:
+            return vectors
+        texts = self.said(readings, base, generation)
+        return refined(base, prompts, vectors, texts, generation.refine_steps, batch_size=batch_size)
 
     @torch.no_grad()
     def vectors(self, readings: Sequence[Reading]) -> Tensor:
@@ -281,15 +298,8 @@ class GAG:
         prepared = injected(self.base, attached.prompts, questions, vectors, generation)
         if generation.refine_steps:
             started = time.perf_counter()
-            texts = attached.said(readings, self.base, generation)
-            vectors = refined(
-                self.base,
-                [item.prompt for item in prepared],
-                vectors,
-                texts,
-                generation.refine_steps,
-                batch_size=self.batch_size,
-            )
+            prompts = [item.prompt for item in prepared]
+            vectors = attached.refined(self.base, prompts, readings, vectors, generation, batch_size=self.batch_size)
             timings["refine"] = (time.perf_counter() - started) / len(questions)
         return [
             replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_answers_are_told_apart_by_how_sure_the_expert_was() -> None:
     assert line.split()[:4] == ["token_f1", "-", "first", "+0.312"]
 
 
+def test_a_metric_without_a_value_is_left_out() -> None:
+    scores = (0.0, math.nan, 0.5, math.nan)
+    rows = [line.split() for line in choices.table(found(scores)).splitlines()]
+    assert [row[:3] for row in rows[1:3]] == [["any", "4", "0.250"], ["0.50", "2", "0.500"]]
+    assert rows[-1] == ["0.90", "1"]
+    assert choices.against(found(scores), found(scores)).split()[3] == "+0.000"
+
+
 def test_only_how_a_module_answers_is_chosen() -> None:
     assert choices.chosen("generation.refine_steps=3 generation.refine_above=0.5") == {
         "refine_steps": 3,
@@ -46,6 +55,8 @@ def test_only_how_a_module_answers_is_chosen() -> None:
     }
     with pytest.raises(ConfigError, match=r"readout\.slots=2 is no choice"):
         choices.chosen("generation.refine_steps=3 readout.slots=2")
+    with pytest.raises(ConfigError, match=r"did you mean generation\.refine_steps"):
+        choices.chosen("generation.refine_step=3")
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # raised inside peft

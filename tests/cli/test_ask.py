@@ -46,7 +46,7 @@ def test_the_fields_of_an_answer(built: Path, gag: Gag) -> None:
     assert set(row["scores"]) == {"general", "adjuvant"}
     assert row["knowledge_tokens"] == 2
     assert 1 <= row["completion_tokens"] <= 6 < row["prompt_tokens"]
-    assert set(row["timings"]) == {"route", "background", "projector", "answer", "total"}
+    assert set(row["timings"]) == {"route", "background", "projector", "refine", "answer", "total"}
 
 
 def test_a_named_domain_has_no_scores(built: Path, gag: Gag) -> None:

@@ -60,9 +60,9 @@ def test_the_demo_overwrites_no_other_workspace(tmp_path: Path, fast: bool) -> N
     demo.workspace(labs)
     assert (tmp_path / "gag.yaml").read_text("utf-8").endswith("# mine\n"), "the same choices: left as it is"
     (tmp_path / "gag.yaml").write_bytes(b"preset: \xff\n")
-    with pytest.raises(ConfigError, match="is not the demo's own"):
+    with pytest.raises(ConfigError, match="is not this demo's own"):
         demo.workspace(labs)
     (tmp_path / "gag.yaml").write_text(made.replace("seed: ", "seed: 1", 1) + "# mine\n", "utf-8")
-    with pytest.raises(ConfigError, match="is not the demo's own"):
+    with pytest.raises(ConfigError, match="is not this demo's own"):
         demo.workspace(labs)
     assert (tmp_path / "gag.yaml").read_text("utf-8").endswith("# mine\n")

@@ -18,6 +18,8 @@ def test_an_answer_comes_back_with_all_its_parts(tmp_path: Path) -> None:
         route=Route("d", {"d": 0.5}),
         prompt_tokens=3,
         timings={"total": 0.1},
+        background="y",
+        background_probability=0.83,
         passages=("p", "r"),
         passage_scores=(0.5, 0.25),
         citations=(Citation("x", "p", (0, 1)), Citation("y")),

@@ -288,6 +288,17 @@ def test_choices_of_a_bench_go_over_those_of_the_workspace(lab: Path, questions:
     assert compared(lab, questions, settings={"preset": "paper"}).workspace.config.readout.max_new_tokens == 1024
 
 
+def test_a_preset_switches_off_what_the_workspace_has_on(lab: Path, questions: Callable[..., str]) -> None:
+    own = yaml.safe_load((lab / "gag.yaml").read_text("utf-8"))
+    refining = {**own.get("generation", {}), "refine_steps": 3, "refine_above": 0.2}
+    (lab / "gag.yaml").write_text(yaml.safe_dump({**own, "generation": refining}), "utf-8")
+    assert compared(lab, questions).workspace.config.generation.refine_steps == 3
+    paper = compared(lab, questions, settings={"preset": "paper"}).workspace.config
+    assert (paper.generation.refine_steps, paper.expert.full_rate_steps) == (0, 0)
+    demo = compared(lab, questions, settings={"preset": "demo"}).workspace.config
+    assert (demo.generation.refine_steps, demo.generation.refine_above) == (3, 0.7)
+
+
 def test_what_chooses_among_pairs_needs_some(
     small: dict[str, Any], settle: Callable[..., Place], lab: Path, questions: Callable[..., str]
 ) -> None:

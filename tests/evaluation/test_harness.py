@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,28 @@ def test_a_domain_request_is_the_domains_prompt_with_the_experts_vectors(lab: Pa
     said = lm.tokenizer.decode(ids)
     options = {"until": [], "max_gen_toks": 3}
     assert lm.generate_until([Instance("generate_until", {}, (context, options), 0)]) == [said]
+
+
+def test_vectors_are_refined_under_the_harnesss_prompt_where_the_module_says_so(lab: Path) -> None:
+    from lm_eval.api.instance import Instance
+
+    lm = model(lab, route="alloys")
+    context, other = "Question: how hard is alloy q7?\nAnswer:", "Question: what melts?\nAnswer:"
+    requests = [
+        Instance("loglikelihood", {}, (c, end), n) for n, c in enumerate((context, other)) for end in (" a", " b")
+    ]
+    plain = lm.loglikelihood(requests)
+    attached = lm.system.domains["alloys"]
+    generation = GenerationConfig(max_new_tokens=6, refine_steps=3, refine_above=0)
+    refining = attached.module.model_copy(update={"generation": generation})
+    lm.system._attached["alloys"] = replace(attached, module=refining)
+    refined = lm.loglikelihood(requests)
+    assert all(abs(one[0] - two[0]) > 1e-3 for one, two in zip(plain, refined, strict=True))
+    readings = attached.read(["how hard is alloy q7?"])
+    prompt = lm.base.encode(attached.prompts.domain(context, 2))
+    vectors = attached.refined(lm.base, [prompt], readings, attached.vectors(readings), generation)
+    (losses,) = lm.base.answer_nll([prompt], vectors, [lm.tok_encode("a", add_special_tokens=False)])
+    assert refined[0][0] == pytest.approx(-float(losses.sum()), abs=1e-3)
 
 
 def test_slots_come_after_the_earlier_turns_of_a_conversation(lab: Path) -> None:

@@ -50,7 +50,7 @@ def prompts(lengths: tuple[int, ...] = LENGTHS) -> list[EncodedPrompt]:
 
 
 def greedy(stop: frozenset[int] = frozenset(), layers: tuple[int, ...] = LAYERS, new: int = NEW) -> DecodeOptions:
-    return DecodeOptions(GenerationConfig(max_new_tokens=new), stop, layers)
+    return DecodeOptions(GenerationConfig(max_new_tokens=new), stop, layers, scored=bool(layers))
 
 
 def library(family: str, stop: frozenset[int], new: int = NEW) -> list[list[int]]:
@@ -122,7 +122,7 @@ def test_the_states_are_those_of_the_background_tokens(family: str) -> None:
 def test_log_probabilities_are_the_models_own_over_the_new_tokens_and_the_end(family: str, temperature: float) -> None:
     stop = stops(family)
     sampling = GenerationConfig(max_new_tokens=NEW, temperature=temperature, top_k=3)
-    options = DecodeOptions(sampling, stop, LAYERS, seeds=(1, 2, 3, 4))
+    options = DecodeOptions(sampling, stop, seeds=(1, 2, 3, 4), scored=True)
     rows = decode(model(family), left_padded(model(family), prompts()), options)
     assert temperature or {row.finished for row in rows} == {True, False}
     for prompt, row in zip(prompts(), rows, strict=True):
@@ -131,12 +131,13 @@ def test_log_probabilities_are_the_models_own_over_the_new_tokens_and_the_end(fa
         likely = logits.log_softmax(-1)
         wanted = float(sum(likely[i, token] for i, token in enumerate(row.ids)))
         ends = [float(likely[-1, end]) for end in stop] if row.finished else [0.0]
+        assert row.log_probability is not None
         assert any(abs(row.log_probability - wanted - end) < 1e-3 for end in ends)
 
 
 def assert_same(one: Decoded, other: Decoded) -> None:
     assert (one.ids, one.finished) == (other.ids, other.finished)
-    assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+    assert one.log_probability is not None and one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
     assert one.states is not None and other.states is not None
     torch.testing.assert_close(one.states, other.states, rtol=1e-4, atol=1e-4)
 
@@ -171,7 +172,7 @@ def test_without_layers_there_are_no_states_and_no_forward_more(monkeypatch: pyt
     )
     batch = left_padded(model("llama"), prompts())
     rows = decode(model("llama"), batch, greedy(layers=()))
-    assert all(row.states is None and row.log_probability == 0 for row in rows)
+    assert all(row.states is None and row.log_probability is None for row in rows)
     assert len(counted) == NEW
     decode(model("llama"), batch, greedy())
     assert len(counted) == NEW + NEW + 1

@@ -107,6 +107,11 @@ def test_batches_come_longest_first() -> None:
     assert [sizes[i] for i in order] == sorted(sizes, reverse=True)
 
 
+def test_nobody_who_does_not_ask_pays_for_probabilities() -> None:
+    batches = list(expert().read_batches(QUESTIONS, readout()))
+    assert all(reading.probability is None for _, batch in batches for reading in batch)
+
+
 def test_samples_are_a_questions_own() -> None:
     config = readout(temperature=1.2, top_p=0.95, top_k=40)
     whole = expert().read(QUESTIONS, config)

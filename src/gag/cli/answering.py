@@ -131,8 +131,10 @@ def _say(answer: Answer, started: float, asking: Asking) -> None:
 
 def _say_background(item: Answer | Prepared, asking: Asking) -> None:
     if asking.background:
-        sure = "" if item.background_probability is None else f" ({item.background_probability:.0%} sure)"
-        write_text(f"Background{sure}: {item.background or '(none on this route)'}\n")
+        likely = item.background_probability
+        sure = "" if likely is None else f" ({likely:.0%} sure)"
+        nothing = "(none on this route)" if item.background is None else "(none written)"
+        write_text(f"Background{sure}: {item.background or nothing}\n")
 
 
 def _stream(pieces: Iterator[str]) -> None:

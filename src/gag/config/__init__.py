@@ -13,7 +13,7 @@ from gag.config.answering import (
     ReadoutConfig,
 )
 from gag.config.knowledge import CorpusConfig, GraphConfig, RetrievalConfig, RouterConfig, SynthesisConfig
-from gag.config.section import Section
+from gag.config.section import WHOLE, Section
 from gag.config.training import (
     AlignmentConfig,
     ExpertConfig,
@@ -37,6 +37,7 @@ from gag.config.workspace import (
 
 __all__ = [
     "FILE_NAME",
+    "WHOLE",
     "AlignmentConfig",
     "Config",
     "CorpusConfig",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gag.config.section import Section
+from gag.config.section import WHOLE, Section
 
 
 class ModelConfig(Section):
@@ -153,11 +153,15 @@ class GenerationConfig(Section):
         "answer: the geometric mean of its tokens' probabilities). 0 takes every one.",
     )
 
+    def off(self, key: str) -> bool:
+        """Without refinement, what is refined does not matter."""
+        return super().off("refine_steps" if key == "refine_above" else key)
+
     def under(self, asked: GenerationChoice) -> GenerationConfig:
         """These choices where nothing else is `asked`; a mapping holds single choices that come before these."""
         if isinstance(asked, GenerationConfig):
             return asked
-        return GenerationConfig(**{**self.model_dump(), **(asked or {})})
+        return GenerationConfig(**{**self.model_dump(context=WHOLE), **(asked or {})})
 
 
 GenerationChoice = GenerationConfig | Mapping[str, Any] | None

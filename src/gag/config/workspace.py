@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gag.config.answering import GenerationConfig, ModelsConfig, ProjectorConfig, PromptsConfig, ReadoutConfig
 from gag.config.knowledge import CorpusConfig, GraphConfig, RetrievalConfig, RouterConfig, SynthesisConfig
-from gag.config.section import Section
+from gag.config.section import WHOLE, Section
 from gag.config.training import (
     AlignmentConfig,
     ExpertConfig,
@@ -114,7 +114,7 @@ class Config(Section):
                 ("generation.refine_steps", self.generation.refine_steps),
             ):
                 if value:
-                    raise ValueError(f"{key} needs readout.mode generate")
+                    raise ValueError(f"{key} needs readout.mode generate (with another, set it to 0)")
         return self
 
     @model_validator(mode="after")
@@ -134,7 +134,7 @@ class Config(Section):
         section = self.domains.get(domain)
         if section is None or not section.settings:
             return self
-        tree = merged(self.model_dump(mode="json", exclude={"domains"}), section.settings)
+        tree = merged(self.model_dump(mode="json", exclude={"domains"}, context=WHOLE), section.settings)
         chosen = parse_config(tree, origin=f"domains.{domain}.settings")
         return chosen.model_copy(update={"domains": self.domains})
 

@@ -98,7 +98,7 @@ class Demo:
         own = written is None or written == commented_yaml(config).encode()
         if not own and not _says(file, config):
             raise ConfigError(
-                f"{file} is not the demo's own: another workspace, or changed since.",
+                f"{file} is not this demo's own: another workspace, of another version, or changed since.",
                 "Name another folder: gag demo FOLDER; or remove this one.",
             )
         self.folder.mkdir(parents=True, exist_ok=True)

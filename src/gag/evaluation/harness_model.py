@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jinja2.exceptions import TemplateError
 from lm_eval import utils
 from lm_eval.api.model import TemplateLM
@@ -243,24 +242,36 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness is untyped
         return routed_text(last, self.arguments.separator)
 
     def _asked(self, pending: Sequence[_Pending], routes: Sequence[str]) -> list[Asked]:
-        """Prompts, in order, with the expert's vectors where the route is a domain; each context is read once."""
-        vectors: dict[tuple[str, str], torch.Tensor] = {}
+        """Prompts, in order, with the expert's vectors where the route is a domain."""
+        asked: dict[int, Asked] = {}
         for route in dict.fromkeys(routes[p.index] for p in pending):
+            here = [i for i, p in enumerate(pending) if routes[p.index] == route]
             if route == GENERAL or self.system is None:
-                continue
-            contexts = list(dict.fromkeys(p.context for p in pending if routes[p.index] == route))
-            attached = self.system.domains[route]
-            read = attached.vectors(attached.read([self._question(context) for context in contexts]))
-            vectors.update(((route, context), vector) for context, vector in zip(contexts, read, strict=True))
-        asked = []
-        for p in pending:
-            if routes[p.index] == GENERAL or self.system is None:
-                ids = self.tok_encode(p.context) or [self.prefix_token_id]
-                asked.append(Asked(EncodedPrompt(tuple(ids[-(self.max_length - p.room) :]))))
+                for i in here:
+                    ids = self.tok_encode(pending[i].context) or [self.prefix_token_id]
+                    asked[i] = Asked(EncodedPrompt(tuple(ids[-(self.max_length - pending[i].room) :])))
             else:
-                prompt = self._domain_prompt(p, self.system.domains[routes[p.index]])
-                asked.append(Asked(prompt, vectors[routes[p.index], p.context]))
-        return asked
+                found = self._injected(self.system.domains[route], [pending[i] for i in here])
+                asked.update(zip(here, found, strict=True))
+        return [asked[i] for i in range(len(pending))]
+
+    def _injected(self, attached: Attached, pending: Sequence[_Pending]) -> list[Asked]:
+        """On one domain's route; each context is read once, and each prompt's vectors are refined once."""
+        contexts = list(dict.fromkeys(p.context for p in pending))
+        readings = attached.read([self._question(context) for context in contexts])
+        vectors = attached.vectors(readings)
+        prompts = [self._domain_prompt(p, attached) for p in pending]
+        places = [(contexts.index(p.context), prompt) for p, prompt in zip(pending, prompts, strict=True)]
+        distinct = list(dict.fromkeys(places))
+        refined = attached.refined(
+            self.base,
+            [prompt for _, prompt in distinct],
+            [readings[i] for i, _ in distinct],
+            vectors[[i for i, _ in distinct]],
+            attached.module.generation,
+        )
+        by_place = dict(zip(distinct, refined, strict=True))
+        return [Asked(prompt, by_place[i, prompt]) for i, prompt in places]
 
     def _domain_prompt(self, pending: _Pending, attached: Attached) -> EncodedPrompt:
         """The harness's prompt in the question's place; without its examples where it would not fit."""

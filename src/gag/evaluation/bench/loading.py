@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from gag.config import (
     FILE_NAME,
+    WHOLE,
     Config,
     Section,
     check_domain_name,
@@ -230,7 +231,8 @@ def _expanded(tree: Mapping[str, Any]) -> dict[str, Any]:
     preset = tree.get("preset")
     if preset is None:
         return dict(tree)
-    return merged(load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}), tree)
+    whole = load_workspace_config(preset=str(preset)).model_dump(mode="json", exclude={"domains"}, context=WHOLE)
+    return merged(whole, tree)
 
 
 _PATHS: dict[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ import yaml
 
 from gag import atomic
 from gag.atomic import new_file
-from gag.config import FILE_NAME, DomainConfig, load_config, merged, parse_config, settings_under, without
+from gag.config import FILE_NAME, WHOLE, DomainConfig, load_config, merged, parse_config, settings_under, without
 from gag.corpus.synthesis.splits import for_testing, pairs_not_for_testing
 from gag.errors import ConfigError, InputError
 from gag.evaluation.bench.config import BenchConfig, BenchDomain, GeneralSet, unknown_in_tables
@@ -88,7 +88,7 @@ class Place:
         `bare_expert` takes the expert model as it is, without the expert stage.
         """
         here = self.workspace
-        tree = merged(here.config.model_dump(mode="json", exclude={"domains", "preset"}), settings)
+        tree = merged(here.config.model_dump(mode="json", exclude={"domains", "preset"}, context=WHOLE), settings)
         config = parse_config(tree, origin="a table's settings")
         chosen = here.config.domains[domain]
         chosen = chosen.model_copy(update={"settings": without(chosen.settings, settings)})
@@ -220,7 +220,7 @@ def _given(config: BenchConfig, root: Path, inputs: Path) -> Workspace:
         raise ConfigError(f"{root} is no workspace: it has no {FILE_NAME}.", f"Make one with: gag init {root}")
     lab = Workspace(root, load_config(root / FILE_NAME))
     said = settings_tree(config)
-    tree = merged(settings_under(lab.config.model_dump(mode="json"), said), said)
+    tree = merged(settings_under(lab.config.model_dump(mode="json", context=WHOLE), said), said)
     compared = list(config.domains) or workspace_domains(lab)
     domains = {n: section for n, section in tree["domains"].items() if n in compared or _in_use(lab, n)}
     domains |= {n: {} for n in compared if n not in domains and n not in config.domains}
@@ -277,7 +277,7 @@ def _made(config: BenchConfig, out: Path) -> Workspace:
         name: _written(root / "data" / name / CHOSEN, name, domain, f"data/{name}/{CHOSEN}")
         for name, domain in config.domains.items()
     }
-    whole = parse_config({**settings.model_dump(mode="json"), "domains": domains}, origin="the bench")
+    whole = parse_config({**settings.model_dump(mode="json", context=WHOLE), "domains": domains}, origin="the bench")
     text = "# Made by gag bench; it is written again at every run.\n" + yaml.safe_dump(
         whole.model_dump(mode="json", exclude={"preset"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
     )
