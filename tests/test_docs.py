@@ -118,7 +118,7 @@ def test_every_recipe_of_a_readout_is_accepted_as_a_whole() -> None:
     recipes = [re.findall(r"`([\w.]+=[^`]+)`", line) for line in part.splitlines() if line.startswith("| ")]
     recipes += [re.findall(r"--set (\S+)", line) for line in part.splitlines() if line.startswith("gag build")]
     recipes = [recipe for recipe in recipes if recipe]
-    assert len(recipes) == 7
+    assert len(recipes) == 8
     for recipe in recipes:
         load_config(preset="demo", overrides=recipe)
 
