@@ -71,6 +71,8 @@ def test_egc_gives_the_background_as_text(built: Path, gag: Gag) -> None:
     row = gag(*ask, "--method", "egc", cwd=built).json
     injected = gag(*ask, cwd=built).json
     assert row["background"] == injected["background"] != ""
+    assert row["background_probability"] == injected["background_probability"] > 0
+    assert gag("ask", QUESTION, "--method", "base", "--json", cwd=built).json["background_probability"] is None
     assert row["prompt_tokens"] > injected["prompt_tokens"]
     assert row["knowledge_tokens"] > 2
 

@@ -121,11 +121,12 @@ class Demo:
         questions = _mixed(lab.test, 6)
         base = BaseBacked(ClosedBook(model.base, model.general, model.generation)).answer(questions)
         answers = model.answer_all(questions)
-        table = Table("question", "gold", "base alone", "GAG", show_lines=True)
+        table = Table("question", "gold", "base alone", "GAG", "expert sure", show_lines=True)
         for q, alone, mine in zip(questions, base, answers, strict=True):
             mark = "[green]✓[/] " if fact_recall(mine.text, q.meta["value"]) else "[red]✗[/] "
             unseen = "" if seen_by_projector(q) else " (unseen by the projector)"
-            table.add_row(q.question + unseen, q.meta["value"], alone.text, mark + mine.text)
+            sure = "" if mine.background_probability is None else f"{mine.background_probability:.0%}"
+            table.add_row(q.question + unseen, q.meta["value"], alone.text, mark + mine.text, sure)
         self.console.print(table)
         self._say(f"   {self._clock()} since the start")
         return answers
