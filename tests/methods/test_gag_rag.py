@@ -50,8 +50,14 @@ def test_the_text_comes_after_the_slots(built: Path) -> None:
     shelf = Shelf(open_workspace(built))
     shelf.attached("alloys")
     store = ListStore(["First.", "Second."])
-    (item,) = TokenAndText(shelf.system, "alloys", Retriever(store, 2)).prepare([QUESTIONS[0]])
-    (alone,) = shelf.system.prepare([QUESTIONS[0]], [Route("alloys", {})])
+    refining = {"refine_steps": 3, "refine_above": 0}
+    both = TokenAndText(shelf.system, "alloys", Retriever(store, 2), generation=refining)
+    (item,) = both.prepare([QUESTIONS[0]])
+    alone, refined = (
+        shelf.system.prepare([QUESTIONS[0]], [Route("alloys", {})], generation=choice)[0]
+        for choice in ({"refine_steps": 0}, refining)
+    )
+    assert item.background_probability and "refine" not in item.timings and "refine" in refined.timings
     assert item.vectors is not None and alone.vectors is not None
     torch.testing.assert_close(item.vectors, alone.vectors)
     assert item.prompt.slots == alone.prompt.slots

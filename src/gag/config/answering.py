@@ -143,7 +143,7 @@ class GenerationConfig(Section):
         0,
         ge=0,
         description="Gradient steps, at most, that move a question's injected vectors until the base would say the "
-        "expert's background, before it answers; no weight changes. For gag and what builds on it. 0 is none.",
+        "expert's background, before it answers; no weight changes. For gag, and gag-or-rag's first answer. 0 is none.",
     )
     refine_above: float = Field(
         0.7,

@@ -37,7 +37,10 @@ THRESHOLD = "threshold.json"
 
 
 class TokenAndText:
-    """The domain prompt with the injected vectors in its slots and the passages after them; route given."""
+    """The domain prompt with the injected vectors in its slots and the passages after them; route given.
+
+    The vectors are not refined: beside passages it changes nothing (docs/results.md, When the expert is sure).
+    """
 
     name = "gag+rag"
 
@@ -48,7 +51,9 @@ class TokenAndText:
     def prepare(self, questions: Sequence[Question]) -> list[Prepared]:
         """gag's prompts with as many passages as fit; added tokens are slots and text."""
         routes = [Route(self.domain, {})] * len(questions)
-        prepared = self.system.prepare(questions, routes, generation=self.generation)
+        own = self.system.domains[self.domain].module.generation.under(self.generation)
+        asked = own.model_copy(update={"refine_steps": 0})
+        prepared = self.system.prepare(questions, routes, generation=asked)
         found, seconds = self.retriever.find(questions)
         out = []
         for item, hits in zip(prepared, found, strict=True):
