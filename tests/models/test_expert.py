@@ -107,6 +107,23 @@ def test_batches_come_longest_first() -> None:
     assert [sizes[i] for i in order] == sorted(sizes, reverse=True)
 
 
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_the_end_of_a_background_counts_in_its_probability(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = expert()
+    prompt = torch.tensor([held.encode(QUESTIONS[1]).ids])
+    ids = held.model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=6, do_sample=False, pad_token_id=256
+    )
+    written = ids[0, prompt.shape[1] :][: tokens + 1]
+    assert len(set(written.tolist())) == tokens + 1, "it can end there and not before"
+    monkeypatch.setattr(held, "_stop", frozenset({int(written[-1])}))
+    (reading,) = held.read(QUESTIONS[1:2], readout())
+    with torch.no_grad():
+        logits = held.model(ids).logits[0, prompt.shape[1] - 1 :][: tokens + 1].log_softmax(-1)
+    assert reading.tokens == tokens
+    assert reading.probability == pytest.approx(float(logits.gather(1, written[:, None]).mean().exp()), rel=1e-4)
+
+
 def test_nobody_who_does_not_ask_pays_for_probabilities() -> None:
     batches = list(expert().read_batches(QUESTIONS, readout()))
     assert all(reading.probability is None for _, batch in batches for reading in batch)
