@@ -32,9 +32,9 @@ class Counting(Expert):
         self.fail_after = fail_after
 
     def read_batches(
-        self, questions: Sequence[str], config: ReadoutConfig
+        self, questions: Sequence[str], config: ReadoutConfig, *, scored: bool = False
     ) -> Iterator[tuple[list[int], list[Reading]]]:
-        for indices, readings in super().read_batches(questions, config):
+        for indices, readings in super().read_batches(questions, config, scored=scored):
             if len(self.read_questions) >= self.fail_after:
                 raise KeyboardInterrupt
             self.read_questions += [questions[i] for i in indices]
