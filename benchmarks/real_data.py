@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from gag.config import DomainConfig, load_config
 from gag.evaluation.agreement import general_agreement
 from gag.evaluation.bertscore import BertScore
 from gag.evaluation.runner import Evaluated, evaluate
-from gag.evaluation.statistics import mean_interval
+from gag.evaluation.statistics import mean_interval, paired_difference
 from gag.evaluation.table import Row, markdown_table, write_results
 from gag.methods.base import ClosedBook
 from gag.methods.constant import Constant
@@ -53,6 +54,8 @@ DOMAINS = {
 GENERAL_FILES = ("nq_open", "webquestions", "freebaseqa", "hotpotqa")
 METRICS = ("nll", "token_f1", "rouge_l", "added_tokens", "seconds")
 LAYERS = (-1, -4, -12, -20, -28)
+BARE = (-4, -12)
+"""Layers that are read without the expert's training too."""
 LONGEST = 64
 SETTINGS = (
     "expert.max_length=160",
@@ -142,7 +145,7 @@ def ablations(workspace: Workspace, data: Path, limit: int | None) -> list[Row]:
     place = Workspace(workspace.root, config)
     models = BuildModels(place, _progress)
     trial = _Trial(place, models.base, place.prompts(name), training, questions)
-    rows = []
+    losses: dict[str, list[float]] = {}
     for label, source in (("trained expert", None), ("untrained expert", config.models.expert.source)):
         build = Build(place, name, Sources(expert=source), on_progress=_progress, base=models.base)
         expert = build.expert()
@@ -150,12 +153,17 @@ def ablations(workspace: Workspace, data: Path, limit: int | None) -> list[Row]:
         train_states = store.load([q.question for q in training])
         reader = models.expert(expert, trial.prompts)
         test_states = [reading.states for reading in reader.read([q.question for q in questions], readout)]
-        for layer in LAYERS if source is None else (-4,):
+        for layer in LAYERS if source is None else BARE:
             position = LAYERS.index(layer)
             learnt, asked = ([s[:, [position]] for s in states] for states in (train_states, test_states))
-            row = trial.layer(label, layer, learnt, asked)
-            rows += row
-            _say(f"{label} layer {layer}: nll {row[0].value:.3f}")
+            found = trial.layer(label, layer, learnt, asked)
+            losses |= found
+            _say("; ".join(f"{method}: nll {fmean(values):.3f}" for method, values in found.items()))
+    rows = [Row.from_interval(method, name, "nll", mean_interval(values)) for method, values in losses.items()]
+    for layer in BARE:
+        one, other = (losses[f"{label}, layer {layer}"] for label in ("trained expert", "untrained expert"))
+        method = f"trained - untrained expert, layer {layer}"
+        rows.append(Row.from_interval(method, name, "nll", paired_difference(one, other)))
     return rows
 
 
@@ -171,13 +179,13 @@ class _Trial:
 
     def layer(
         self, label: str, layer: int, train_states: list[torch.Tensor], test_states: list[torch.Tensor]
-    ) -> list[Row]:
-        """A projector of one layer's last states [1, 1, d]: trained, and at -4 as it is before."""
+    ) -> dict[str, list[float]]:
+        """NLL a question with a projector of one layer's last states [1, 1, d]: at -4 as it begins, and trained."""
         config, base, asked = self.workspace.config, self.base, self.questions
         torch.manual_seed(config.alignment.seed)
         module = Projector(config.projector, ProjectorShape(train_states[0].shape[-1], base.hidden_size, 1, 1))
         module.initialise(train_states, base.table.weight)
-        rows = []
+        found = {}
         for stage in ("untrained projector", "") if layer == -4 else ("",):
             if not stage:
                 examples = alignment_examples(base, self.prompts, self.training, train_states, 1, config.alignment)
@@ -185,10 +193,10 @@ class _Trial:
                 module.load_state_dict(Alignment(base, module, config.alignment, folder).train(examples).tensors)
             with torch.no_grad():
                 vectors = module.eval().to(base.device)(torch.stack(test_states).to(base.device))
-            losses = gold_nll(base, injected(base, self.prompts, asked, vectors, config.generation), longest=LONGEST)
             method = ", ".join(part for part in (label, f"layer {layer}", stage) if part)
-            rows.append(Row.from_interval(method, "materials", "nll", mean_interval(losses)))
-        return rows[::-1]
+            prepared = injected(base, self.prompts, asked, vectors, config.generation)
+            found[method] = gold_nll(base, prepared, longest=LONGEST)
+        return found
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:

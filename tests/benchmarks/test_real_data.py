@@ -41,6 +41,7 @@ def rows(
 ) -> dict[tuple[str, str, str], float]:
     monkeypatch.setattr(real_data, "_scorer", Alike)
     monkeypatch.setattr(real_data, "LAYERS", (-1, -4))
+    monkeypatch.setattr(real_data, "BARE", (-4,))
     command = ["real_data", "--data", str(data), "--out", str(place), *more]
     for choice in (*tiny, *SMALLER):
         command += ["--set", choice]
@@ -69,5 +70,9 @@ def test_layers_and_stages(place: Path, data: Path, tiny: list[str], monkeypatch
         "trained expert, layer -4, untrained projector",
         "untrained expert, layer -4",
         "untrained expert, layer -4, untrained projector",
+        "trained - untrained expert, layer -4",
     }
     assert len(set(found.values())) == len(found)
+    values = {method: value for (method, _, _), value in found.items()}
+    apart = values["trained expert, layer -4"] - values["untrained expert, layer -4"]
+    assert values["trained - untrained expert, layer -4"] == pytest.approx(apart)
