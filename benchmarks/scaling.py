@@ -30,7 +30,7 @@ from gag.evaluation.table import Row, markdown_table, write_results
 from gag.methods.gag import Injected
 from gag.methods.method import BaseBacked
 from gag.pipeline import Build
-from gag.records import Question, read_questions, write_jsonl
+from gag.records import read_questions, spread, write_jsonl
 from gag.sources import Sources
 from gag.system import GAG
 from gag.workspace import Workspace
@@ -146,12 +146,6 @@ def _domain(facts: int) -> DomainConfig:
     """The domain of so many facts as gag.yaml has it."""
     folder = f"data/facts-{facts}"
     return DomainConfig(field=FIELD, qa=f"{folder}/train.jsonl", align_qa=f"{folder}/align.jsonl")
-
-
-def spread(questions: Sequence[Question], most: int) -> list[Question]:
-    """At most so many of the questions, evenly over them."""
-    step = max(1.0, len(questions) / most)
-    return [questions[int(step * n)] for n in range(min(most, len(questions)))]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -257,11 +257,10 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness is untyped
 
     def _injected(self, attached: Attached, pending: Sequence[_Pending]) -> list[Asked]:
         """On one domain's route; each context is read once, and each prompt's vectors are refined once."""
-        contexts = list(dict.fromkeys(p.context for p in pending))
-        readings = attached.read([self._question(context) for context in contexts])
+        number = {context: i for i, context in enumerate(dict.fromkeys(p.context for p in pending))}
+        readings = attached.read([self._question(context) for context in number])
         vectors = attached.vectors(readings)
-        prompts = [self._domain_prompt(p, attached) for p in pending]
-        places = [(contexts.index(p.context), prompt) for p, prompt in zip(pending, prompts, strict=True)]
+        places = [(number[p.context], self._domain_prompt(p, attached)) for p in pending]
         distinct = list(dict.fromkeys(places))
         refined = attached.refined(
             self.base,
@@ -269,6 +268,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness is untyped
             [readings[i] for i, _ in distinct],
             vectors[[i for i, _ in distinct]],
             attached.module.generation,
+            batch_size=self.batch_size,
         )
         by_place = dict(zip(distinct, refined, strict=True))
         return [Asked(prompt, by_place[i, prompt]) for i, prompt in places]

@@ -62,7 +62,7 @@ class Batch:
 class DecodeOptions:
     """How to decode: sampling, ids that end a text, hidden_states indices to keep, a seed a row for sampling.
 
-    `scored` keeps each text's log probability; a step of 64 texts over 49,152 tokens takes 6 ms longer for it.
+    `scored` keeps each text's log probability, which is a softmax over the vocabulary more at every step.
     """
 
     sampling: SamplingConfig
